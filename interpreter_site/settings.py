@@ -1,0 +1,248 @@
+"""All settings, read top to bottom; each comes from the environment variable of the same name.
+
+A variable may also be given as NAME_FILE, the path of a file that holds the value.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import django_stubs_ext
+from django.urls import reverse_lazy
+from environ import FileAwareEnv
+
+django_stubs_ext.monkeypatch()
+
+
+class Env(FileAwareEnv):
+    """A secret's file ends in a newline that is not part of the secret."""
+
+    def get_value(self, *args: Any, **kwargs: Any) -> Any:
+        value = super().get_value(*args, **kwargs)
+        return value.rstrip("\n") if isinstance(value, str) else value
+
+
+env = Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+SECRET_KEY = env.str("SECRET_KEY")
+DEBUG = env.bool("DEBUG", default=False)
+# LibreChat calls by whatever name its operator gave this host, and no page builds links from it.
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# Set when a proxy in front serves HTTPS: cookies then travel over HTTPS only.
+HTTPS = env.bool("HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=0)
+if HTTPS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SILENCED_SYSTEM_CHECKS = [
+    # The API never redirects, a redirected upload loses its body; the proxy can do it for browsers.
+    "security.W008",
+    # HSTS binds a whole host name for months: the operator's decision, see HSTS_SECONDS.
+    "security.W004",
+]
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "keys",
+    "audit",
+    "sandbox",
+]
+MIDDLEWARE = [
+    "sandbox.api.middleware.NormalisePath",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "keys.admin.policy.ContentSecurityPolicy",
+]
+ROOT_URLCONF = "interpreter_site.urls"
+WSGI_APPLICATION = "interpreter_site.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": env.db("DATABASE_URL")}
+DATABASES["default"] |= {
+    # With a pool, this has each connection checked before use: a restarted database heals at once.
+    "CONN_HEALTH_CHECKS": True,
+    # Beside what the URL's query says, such as sslmode or the directory of a socket.
+    "OPTIONS": DATABASES["default"].get("OPTIONS", {})
+    | {
+        "pool": {
+            "min_size": 1,
+            "max_size": env.int("DATABASE_POOL_SIZE", default=24),
+            # Seconds until a request is told that the database is away.
+            "timeout": 5,
+        },
+        "connect_timeout": 5,
+    },
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["keys.authentication.APIKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "sandbox.api.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+# Times with seconds, as one reads a log.
+FORMAT_MODULE_PATH = ["interpreter_site.formats"]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "var" / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        # A missing file is an ordinary event: LibreChat asks before each turn.
+        "django.request": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
+    },
+}
+
+# --- keys: who may call ---
+
+# Callers in these networks need no key, for example ["172.18.0.0/16"]. LibreChat 0.8.6 and later
+# sends none by itself. Everybody in such a network shares one key and can run code.
+KEYS_TRUSTED_NETWORKS = env.list("KEYS_TRUSTED_NETWORKS", default=[])
+
+# --- sandbox: the container ---
+
+# What starts containers: a class that keeps sandbox.engines.base.Engine.
+SANDBOX_ENGINE = env.str("SANDBOX_ENGINE", default="sandbox.engines.docker.DockerEngine")
+# Separates several installations on one engine: each sees and reaps its own containers only.
+SANDBOX_INSTALLATION = env.str("SANDBOX_INSTALLATION", default="default")
+SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="custom-rce-kernel:latest")
+# The engine's OCI runtime; empty is its default, "runsc" is gVisor.
+SANDBOX_RUNTIME = env.str("SANDBOX_RUNTIME", default="")
+SANDBOX_CPUS = env.float("SANDBOX_CPUS", default=0.5)
+# Memory and swap together; the files in the workspace, /tmp and /dev/shm count as well.
+SANDBOX_MEMORY_MB = env.int("SANDBOX_MEMORY_MB", default=512)
+SANDBOX_PIDS = env.int("SANDBOX_PIDS", default=128)
+SANDBOX_WORKSPACE_MB = env.int("SANDBOX_WORKSPACE_MB", default=256)
+SANDBOX_TMP_MB = env.int("SANDBOX_TMP_MB", default=64)
+SANDBOX_SHM_MB = env.int("SANDBOX_SHM_MB", default=64)
+SANDBOX_INODES = env.int("SANDBOX_INODES", default=20_000)
+SANDBOX_OPEN_FILES = env.int("SANDBOX_OPEN_FILES", default=1024)
+
+# --- sandbox: one run ---
+
+SANDBOX_RUN_SECONDS = env.float("SANDBOX_RUN_SECONDS", default=30)
+# A request's own `timeout` may go up to this.
+SANDBOX_MAX_RUN_SECONDS = env.float("SANDBOX_MAX_RUN_SECONDS", default=300)
+# Each of stdout and stderr; what is over it is cut.
+SANDBOX_OUTPUT_BYTES = env.int("SANDBOX_OUTPUT_BYTES", default=1024 * 1024)
+# How many new files an answer lists; LibreChat downloads every one of them.
+SANDBOX_MAX_OUTPUT_FILES = env.int("SANDBOX_MAX_OUTPUT_FILES", default=50)
+SANDBOX_MAX_INPUT_FILES = env.int("SANDBOX_MAX_INPUT_FILES", default=256)
+
+# --- sandbox: files that are kept ---
+
+SANDBOX_STORE_DIR = env.path("SANDBOX_STORE_DIR", default=str(BASE_DIR / "var" / "files"))
+SANDBOX_UPLOAD_MB = env.int("SANDBOX_UPLOAD_MB", default=150)
+# A JSON body; LibreChat's write_file sends up to 10 MB twice encoded as base64.
+SANDBOX_BODY_MB = env.int("SANDBOX_BODY_MB", default=50)
+SANDBOX_FILE_MB = env.int("SANDBOX_FILE_MB", default=100)
+SANDBOX_MAX_SESSION_FILES = env.int("SANDBOX_MAX_SESSION_FILES", default=1000)
+SANDBOX_MAX_DEPTH = env.int("SANDBOX_MAX_DEPTH", default=10)
+SANDBOX_MAX_PATH = env.int("SANDBOX_MAX_PATH", default=256)
+# Since the session's last use. LibreChat trusts a file for 23 hours.
+SANDBOX_SESSION_HOURS = env.float("SANDBOX_SESSION_HOURS", default=48)
+
+# --- sandbox: the pool ---
+
+SANDBOX_POOL_SIZE = env.int("SANDBOX_POOL_SIZE", default=2)
+SANDBOX_MAX_CONTAINERS = env.int("SANDBOX_MAX_CONTAINERS", default=16)
+# A container whose session has been quiet for so long is removed; its files are in the store.
+SANDBOX_IDLE_SECONDS = env.float("SANDBOX_IDLE_SECONDS", default=600)
+# How long a run waits for its session's turn or for a container.
+SANDBOX_QUEUE_SECONDS = env.float("SANDBOX_QUEUE_SECONDS", default=60)
+
+# --- the admin's look ---
+
+
+def admin_link(title: str, icon: str, model: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
+
+
+UNFOLD = {
+    "SITE_TITLE": "Code interpreter",
+    "SITE_HEADER": "Code interpreter",
+    "SITE_SYMBOL": "terminal",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": f"{STATIC_URL}audit/icon.svg",
+        }
+    ],
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "title": "Audit log",
+                "items": [
+                    admin_link("Executions", "play_circle", "audit_execution"),
+                    admin_link("Sessions", "workspaces", "audit_sandboxsession"),
+                    admin_link("Files", "draft", "audit_sandboxfile"),
+                    admin_link("Containers", "deployed_code", "audit_sandboxcontainer"),
+                ],
+            },
+            {
+                "title": "Access",
+                "items": [
+                    admin_link("API keys", "key", "keys_apikey"),
+                    admin_link("Users", "person", "auth_user"),
+                ],
+            },
+        ],
+    },
+}

@@ -1,0 +1,4 @@
+from keys.admin.api_keys import APIKeyAdmin
+from keys.admin.users import StaffAdmin
+
+__all__ = ["APIKeyAdmin", "StaffAdmin"]

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+from datetime import datetime, timedelta
+from typing import ClassVar, Literal
+
+from django.db import models
+from django.utils import timezone
+
+# Letters and digits only: a secret also travels in URLs and in their user information.
+ALPHABET = string.ascii_letters + string.digits
+PREFIX_LENGTH = 10
+RANDOM_LENGTH = 34  # 202 bits
+SECRET = re.compile(rf"lci_([A-Za-z0-9]{{{PREFIX_LENGTH}}})_[A-Za-z0-9]{{{RANDOM_LENGTH}}}")
+USE_RESOLUTION = timedelta(minutes=1)
+# Not a prefix that `issue` can make, so no secret ever finds this row.
+TRUSTED_NETWORKS = "trusted-networks"
+UNKNOWN = "0" * 64
+
+
+def random_text(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def digest(secret: str) -> str:
+    """A fast hash is right here: nobody can search 202 random bits, however fast each guess is.
+    Slow hashes are for what people choose, and would cost each request a tenth of a second."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class APIKeyQuerySet(models.QuerySet["APIKey"]):
+    def with_secret(self) -> APIKeyQuerySet:
+        return self.exclude(digest="")
+
+    def revocable(self) -> APIKeyQuerySet:
+        return self.with_secret().filter(revoked_at=None)
+
+    def usable(self) -> APIKeyQuerySet:
+        return self.filter(
+            models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now()), revoked_at=None
+        )
+
+    def for_trusted_networks(self) -> APIKey:
+        """The owner of what is done without a key where settings allow that. It has no secret."""
+        key, _ = self.get_or_create(
+            prefix=TRUSTED_NETWORKS,
+            defaults={
+                "name": "Trusted networks",
+                "note": "Requests without a key from KEYS_TRUSTED_NETWORKS.",
+            },
+        )
+        return key
+
+
+class APIKey(models.Model):
+    """A credential of one LibreChat installation. Revoked, never deleted: the audit log needs it.
+
+    The secret is not stored. Its prefix finds the row, its digest proves it.
+    """
+
+    name = models.CharField(max_length=100, help_text="Whose key it is.")
+    prefix = models.CharField(max_length=16, unique=True, editable=False)
+    digest = models.CharField(max_length=64, blank=True, editable=False)
+    created_at = models.DateTimeField("created", default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(
+        "expires", null=True, blank=True, help_text="Empty: it never does."
+    )
+    revoked_at = models.DateTimeField("revoked", null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField("last used", null=True, blank=True, editable=False)
+    note = models.TextField(blank=True)
+
+    # Not a column: only the instance that made it knows it, for as long as it lives.
+    secret: str = ""
+
+    objects = APIKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def issue(
+        cls, *, name: str, expires_at: datetime | None = None, note: str = ""
+    ) -> tuple[APIKey, str]:
+        """A new key and its secret, which nothing can show again."""
+        key = cls(name=name, expires_at=expires_at, note=note)
+        key.set_secret()
+        key.save()
+        return key, key.secret
+
+    def set_secret(self) -> None:
+        """For a row that is not saved yet."""
+        self.prefix = random_text(PREFIX_LENGTH)
+        self.secret = f"lci_{self.prefix}_{random_text(RANDOM_LENGTH)}"
+        self.digest = digest(self.secret)
+
+    @classmethod
+    def authenticate(cls, secret: str) -> APIKey | None:
+        """The usable key with this secret. An unknown prefix costs the same work as a known one."""
+        match = SECRET.fullmatch(secret)
+        if match is None:
+            return None
+        key = cls.objects.filter(prefix=match[1]).first()
+        if not hmac.compare_digest(digest(secret), key.digest if key else UNKNOWN):
+            return None
+        return key if key and key.is_usable else None
+
+    @property
+    def has_secret(self) -> bool:
+        return self.digest != ""
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def is_usable(self) -> bool:
+        return self.state == "usable"
+
+    @property
+    def state(self) -> Literal["usable", "expired", "revoked"]:
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.is_expired else "usable"
+
+    def revoke(self) -> None:
+        """For good: there is no way back, and the time of the first call stays."""
+        now = timezone.now()
+        if APIKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=now):
+            self.revoked_at = now
+
+    def record_use(self) -> None:
+        """At most one write a minute, however many workers see the key."""
+        now = timezone.now()
+        if self.last_used_at is not None and self.last_used_at > now - USE_RESOLUTION:
+            return
+        stale = models.Q(last_used_at=None) | models.Q(last_used_at__lte=now - USE_RESOLUTION)
+        if APIKey.objects.filter(stale, pk=self.pk).update(last_used_at=now):
+            self.last_used_at = now

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from audit.ids import LENGTH, new_id
+from audit.models.container import SandboxContainer
+from audit.models.session import SandboxSession
+from keys.models import APIKey
+
+
+class ExecutionQuerySet(models.QuerySet["Execution"]):
+    def running(self) -> ExecutionQuerySet:
+        return self.filter(status=Execution.Status.RUNNING)
+
+
+class Execution(models.Model):
+    """One run: who, what code, what came out, how it ended. Written before the container is asked,
+    so that a crash leaves evidence."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        TIMED_OUT = "timed_out"
+        OUT_OF_MEMORY = "out_of_memory"
+        ABORTED = "aborted"
+
+    class Source(models.TextChoices):
+        """Where the run's container came from."""
+
+        SESSION = "session", "the session's own"
+        POOL = "pool", "warm from the pool"
+        CREATED = "created", "created for this run"
+
+    id = models.CharField(primary_key=True, max_length=LENGTH, default=new_id, editable=False)
+    key = models.ForeignKey(APIKey, models.PROTECT, related_name="executions")
+    session = models.ForeignKey(SandboxSession, models.PROTECT, related_name="executions")
+    container = models.ForeignKey(
+        SandboxContainer, models.SET_NULL, null=True, blank=True, related_name="executions"
+    )
+    container_source = models.CharField(max_length=8, choices=Source, blank=True)
+    user_id = models.CharField("user", max_length=128, blank=True, db_index=True)
+    entity_id = models.CharField("entity", max_length=128, blank=True)
+    client_address = models.GenericIPAddressField(null=True, blank=True)
+    language = models.CharField(max_length=16)
+    code = models.TextField(blank=True)
+    args = models.JSONField(default=list, blank=True)
+    status = models.CharField(max_length=16, choices=Status, default=Status.RUNNING, db_index=True)
+    message = models.CharField(max_length=255, blank=True)
+    exit_code = models.IntegerField(null=True, blank=True)
+    signal = models.CharField(max_length=16, blank=True)
+    stdout = models.TextField(blank=True)
+    stderr = models.TextField(blank=True)
+    stdout_bytes = models.BigIntegerField(default=0, help_text="Written, also past the limit.")
+    stderr_bytes = models.BigIntegerField(default=0, help_text="Written, also past the limit.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    wall_ms = models.IntegerField(null=True, blank=True)
+    cpu_ms = models.IntegerField(null=True, blank=True)
+    memory_bytes = models.BigIntegerField("peak memory", null=True, blank=True)
+    step_ms = models.JSONField(
+        "steps (ms)", default=dict, blank=True, help_text="How long each step of the request took."
+    )
+
+    objects = ExecutionQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        indexes: ClassVar = [models.Index(fields=["-created_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.language} {self.pk}"
+
+    def abort(self, reason: str) -> bool:
+        """Mark as ended by our fault, unless it has ended already."""
+        return bool(
+            Execution.objects.running()
+            .filter(pk=self.pk)
+            .update(status=self.Status.ABORTED, message=reason[:255], ended_at=timezone.now())
+        )

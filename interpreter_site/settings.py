@@ -98,6 +98,9 @@ DATABASES["default"] |= {
             "max_size": env.int("DATABASE_POOL_SIZE", default=24),
             # Seconds until a request is told that the database is away.
             "timeout": 5,
+            # After so long without success, the next request tries at once; the pool by itself
+            # would wait longer and longer.
+            "reconnect_timeout": 5,
         },
         "connect_timeout": 5,
     },

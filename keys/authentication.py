@@ -36,6 +36,8 @@ INVALID = {
         "the keys by their first characters; manage.py createapikey makes a new one."
     ),
 }
+# Each costs a query, and a header has room for hundreds.
+MAX_PRESENTED = 8
 # A proxy's mark: REMOTE_ADDR is then the proxy's address and says nothing about the caller.
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
@@ -63,7 +65,8 @@ class APIKeyAuthentication(BaseAuthentication):
     holder: ClassVar = KeyHolder()
 
     def authenticate(self, request: Request) -> tuple[KeyHolder, APIKey]:
-        secrets = list(dict.fromkeys(presented_secrets(request._request)))
+        presented = dict.fromkeys(presented_secrets(request._request))
+        secrets = list(presented)[:MAX_PRESENTED]
         for secret in secrets:
             if (key := APIKey.authenticate(secret)) is not None:
                 return self.admit(key)

@@ -1,0 +1,6 @@
+from audit.admin.containers import SandboxContainerAdmin
+from audit.admin.executions import ExecutionAdmin
+from audit.admin.files import SandboxFileAdmin
+from audit.admin.sessions import SandboxSessionAdmin
+
+__all__ = ["ExecutionAdmin", "SandboxContainerAdmin", "SandboxFileAdmin", "SandboxSessionAdmin"]

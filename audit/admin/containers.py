@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from django.contrib import admin
+
+from audit.admin.records import DayRangeFilter, RecordAdmin, link
+from audit.models import SandboxContainer
+from keys.admin.theme import label
+
+State = SandboxContainer.State
+STATES = {
+    State.STARTING: "info",
+    State.WARM: "success",
+    State.LEASED: "primary",
+    State.IDLE: "warning",
+}
+
+
+def state(container: SandboxContainer) -> str:
+    return label(container.get_state_display(), STATES.get(State(container.state)))
+
+
+@admin.register(SandboxContainer)
+class SandboxContainerAdmin(RecordAdmin[SandboxContainer]):
+    list_display = (
+        "name",
+        "current_state",
+        "session_link",
+        "created_at",
+        "last_used_at",
+        "removed_at",
+        "end_reason",
+    )
+    list_select_related = ("session",)
+    list_filter = ("state", ("created_at", DayRangeFilter))
+    search_fields = ("=id", "=session__id")
+    search_help_text = "A whole id"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("name", "current_state"),
+                    ("session_link", "image"),
+                    ("created_at", "ready_at"),
+                    ("last_used_at", "ended_at"),
+                    ("removed_at", "end_reason"),
+                )
+            },
+        ),
+        ("Workspace after its last run", {"fields": ("manifest",)}),
+    )
+
+    @admin.display(description="state")
+    def current_state(self, container: SandboxContainer) -> str:
+        return state(container)
+
+    @admin.display(description="session")
+    def session_link(self, container: SandboxContainer) -> str:
+        return link(container.session)

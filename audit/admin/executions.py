@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Left
+
+from audit.admin.records import DayRangeFilter, RecordAdmin, duration, link, size
+from audit.ids import is_id
+from audit.models import Execution, SandboxFile, SandboxInput
+from audit.templatetags.visible import visible
+from keys.admin.theme import label
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+
+STATUSES = {
+    Execution.Status.RUNNING: "info",
+    Execution.Status.SUCCEEDED: "success",
+    Execution.Status.FAILED: "warning",
+    Execution.Status.TIMED_OUT: "danger",
+    Execution.Status.OUT_OF_MEMORY: "danger",
+    Execution.Status.ABORTED: "danger",
+}
+# Up to a megabyte each: fetched for the one that is read, not for a list.
+LARGE = ("code", "stdout", "stderr")
+LISTED_CODE = 400
+LISTED_FILES = 200
+
+
+class LanguageFilter(admin.SimpleListFilter):
+    """Those of the newest runs: to ask for all that ever occurred would read the whole table."""
+
+    title = "language"
+    parameter_name = "language"
+    newest = 1000
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        recent = Execution.objects.values_list("language", flat=True)[: self.newest]
+        return [(language, language) for language in sorted({*recent, self.value() or ""} - {""})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
+        return queryset.filter(language=self.value()) if self.value() else queryset
+
+
+def outcome(run: Execution) -> str:
+    return label(run.get_status_display(), STATUSES[Execution.Status(run.status)])
+
+
+def facts(run: Execution) -> list[str]:
+    """What one wants to know before reading on."""
+    ended = run.signal or ("" if run.exit_code is None else f"exit code {run.exit_code}")
+    user = f"user {visible(run.user_id)}" if run.user_id else ""
+    time = "" if run.wall_ms is None else duration(run.wall_ms)
+    memory = "" if run.memory_bytes is None else size(run.memory_bytes)
+    return [fact for fact in (run.language, ended, time, memory, str(run.key), user) if fact]
+
+
+def files(run: Execution) -> dict[str, list[tuple[str, str]]]:
+    written = run.files.order_by("name")[:LISTED_FILES]
+    given = run.session.inputs.select_related("file").order_by("name")[:LISTED_FILES]
+    return {
+        "Files it wrote": [(link(file), size(file.size)) for file in written],
+        "Files given to its session": [
+            (link(entry.file, entry.name), size(entry.file.size)) for entry in given
+        ],
+    }
+
+
+@admin.register(Execution)
+class ExecutionAdmin(RecordAdmin[Execution]):
+    list_display = ("created_at", "outcome", "language", "beginning", "key", "user_id", "wall")
+    list_select_related = ("key",)
+    list_filter = (
+        "status",
+        LanguageFilter,
+        "key",
+        ("created_at", DayRangeFilter),
+    )
+    search_fields = (*LARGE, "user_id", "files__name", "id", "session__id")
+    search_help_text = "In code, output, file names and user; or a whole id"
+    change_form_before_template = "audit/execution.html"
+    fieldsets = (
+        (
+            "Outcome",
+            {
+                "fields": (
+                    ("outcome", "message"),
+                    ("exit_code", "signal"),
+                    ("wall", "cpu"),
+                    ("memory", "written"),
+                    "steps",
+                )
+            },
+        ),
+        (
+            "Who and where",
+            {
+                "fields": (
+                    ("key", "user_id"),
+                    ("entity_id", "client_address"),
+                    ("session_link", "container_link"),
+                    ("created_at", "ended_at"),
+                    ("id", "arguments"),
+                )
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
+        rows = super().get_queryset(request)
+        return rows.defer(*LARGE).annotate(code_start=Left("code", LISTED_CODE))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Execution], search_term: str
+    ) -> tuple[QuerySet[Execution], bool]:
+        """The words as one phrase, as they stand in code, and no join: one row a run."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if is_id(term):
+            # Asked first, so that what is left are equalities that indexes answer.
+            writers = SandboxFile.objects.filter(pk=term).values_list("execution_id", flat=True)
+            by_id = queryset.filter(
+                Q(pk__in=[term, *writers]) | Q(session_id=term) | Q(container_id=term)
+            )
+            if by_id.exists():
+                return by_id, False
+        written = SandboxFile.objects.filter(execution=OuterRef("pk"), name__icontains=term)
+        given = SandboxInput.objects.filter(session=OuterRef("session_id"), name__icontains=term)
+        found = Q(user_id__icontains=term) | Exists(written) | Exists(given)
+        for column in LARGE:
+            found |= Q(**{f"{column}__icontains": term})
+        return queryset.filter(found), False
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Execution | None = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            context |= {
+                "show_history": False,
+                "badge": outcome(obj),
+                "facts": facts(obj),
+                "files": files(obj),
+            }
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    @admin.display(description="outcome")
+    def outcome(self, run: Execution) -> str:
+        return outcome(run)
+
+    @admin.display(description="code")
+    def beginning(self, run: Execution) -> str:
+        lines = getattr(run, "code_start", "").strip().splitlines()
+        line = visible(lines[0]) if lines else "-"
+        return line if len(line) <= 80 else f"{line[:80]}…"
+
+    @admin.display(description="time")
+    def wall(self, run: Execution) -> str:
+        return duration(run.wall_ms)
+
+    @admin.display(description="CPU time")
+    def cpu(self, run: Execution) -> str:
+        return duration(run.cpu_ms)
+
+    @admin.display(description="peak memory")
+    def memory(self, run: Execution) -> str:
+        return size(run.memory_bytes)
+
+    @admin.display(description="output written")
+    def written(self, run: Execution) -> str:
+        return f"{size(run.stdout_bytes)} and {size(run.stderr_bytes)} of errors"
+
+    @admin.display(description="steps")
+    def steps(self, run: Execution) -> str:
+        longest_first = sorted(run.step_ms.items(), key=lambda step: -step[1])
+        return ", ".join(f"{step} {duration(ms)}" for step, ms in longest_first) or "-"
+
+    @admin.display(description="arguments")
+    def arguments(self, run: Execution) -> str:
+        return visible(shlex.join(map(str, run.args))) or "-"
+
+    @admin.display(description="session")
+    def session_link(self, run: Execution) -> str:
+        return link(run.session)
+
+    @admin.display(description="container")
+    def container_link(self, run: Execution) -> str:
+        return link(run.container)

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.db.models import Model
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
+from tests.unit.audit.conftest import Make
+
+pytestmark = pytest.mark.django_db
+RECORDS: list[type[Model]] = [Execution, SandboxContainer, SandboxFile, SandboxSession]
+HOSTILE = "<script>alert(1)</script>\"'}}{{<img src=x onerror=alert(2)>"
+
+
+def listing(model: type[Model]) -> str:
+    return reverse(f"admin:audit_{model._meta.model_name}_changelist")
+
+
+def page(row: Model, which: str = "change") -> str:
+    return reverse(f"admin:audit_{row._meta.model_name}_{which}", args=(quoted(row.pk),))
+
+
+def quoted(pk: str) -> str:
+    """As the admin writes ids into addresses."""
+    return pk.replace("_", "_5F")
+
+
+@pytest.mark.parametrize("model", RECORDS)
+def test_lists_and_pages_answer(admin_client: Client, make_run: Make, model: type[Model]) -> None:
+    make_run()
+    assert admin_client.get(listing(model)).status_code == 200
+    for row in model._default_manager.all():
+        assert admin_client.get(page(row)).status_code == 200
+
+
+@pytest.mark.parametrize("model", RECORDS)
+def test_lists_answer_without_rows(admin_client: Client, model: type[Model]) -> None:
+    assert admin_client.get(listing(model)).status_code == 200
+    assert admin_client.get(listing(model), {"q": "x", "p": "7"}).status_code == 200
+
+
+def test_ids_with_underscores_are_found(admin_client: Client, make_run: Make) -> None:
+    run = make_run(id="_5F_aaaa-bbbb_cccc_5F")
+    text = admin_client.get(page(run)).content.decode()
+    assert run.pk in text
+    assert "chart.png" in text
+    session = admin_client.get(page(run.session)).content.decode()
+    assert f'href="{page(run)}"' in session
+
+
+@pytest.mark.parametrize("model", RECORDS)
+def test_records_are_read_only(admin_client: Client, make_run: Make, model: type[Model]) -> None:
+    make_run()
+    row = model._default_manager.latest("created_at")
+    before = model._default_manager.values().get(pk=row.pk)
+    assert admin_client.post(page(row), {"status": "failed", "name": "x"}).status_code == 403
+    assert admin_client.post(page(row, "delete"), {"post": "yes"}).status_code == 403
+    assert admin_client.get(f"{listing(model)}add/").status_code == 403
+    admin_client.post(
+        listing(model), {"action": "delete_selected", "_selected_action": row.pk, "post": "yes"}
+    )
+    assert model._default_manager.values().get(pk=row.pk) == before
+
+
+@pytest.mark.parametrize("model", RECORDS)
+def test_hostile_text_is_inert(admin_client: Client, make_run: Make, model: type[Model]) -> None:
+    make_run(text=HOSTILE[:100], name=HOSTILE)
+    places = [listing(model), *(page(row) for row in model._default_manager.all())]
+    for place in places:
+        text = admin_client.get(place).content.decode()
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+
+
+def test_hostile_code_is_shown_as_it_was_written(admin_client: Client, make_run: Make) -> None:
+    run = make_run(code="<script>alert(1)</script>\n\x1b[31m", stdout="<b>bold</b>")
+    text = admin_client.get(page(run)).content.decode()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\n␛[31m</pre>" in text
+    assert "&lt;b&gt;bold&lt;/b&gt;</pre>" in text
+
+
+def test_an_execution_tells_what_happened(admin_client: Client, make_run: Make) -> None:
+    run = make_run(
+        status=Execution.Status.TIMED_OUT,
+        exit_code=137,
+        wall_ms=30_012,
+        cpu_ms=12,
+        memory_bytes=64 * 2**20,
+        message="Timed out after 30 s",
+        client_address="172.18.0.5",
+        user_id="ann",
+    )
+    text = admin_client.get(page(run)).content.decode()
+    for fact in (
+        "Timed Out",
+        "30.0 s",
+        "12 ms",
+        "64.0\xa0MB",
+        "Timed out after 30 s",
+        "172.18.0.5",
+        "user ann",
+        "SIGKILL",
+        "137",
+        "run 1.2 s, claim 2 ms",
+        "print(&#x27;line two&#x27;)",
+    ):
+        assert fact in text
+    for row in (run.session, run.container, *run.files.all(), run.session.inputs.get().file):
+        assert row is not None
+        assert f'href="{page(row)}"' in text
+    assert f'href="{reverse("admin:keys_apikey_change", args=(run.key_id,))}"' in text
+
+
+def test_a_running_execution_without_a_container_has_a_page(
+    admin_client: Client, make_run: Make
+) -> None:
+    run = make_run(status=Execution.Status.RUNNING, container=None, step_ms={}, args=[], signal="")
+    assert admin_client.get(page(run)).status_code == 200
+
+
+SEARCHES = {
+    "in the code": ({"code": "import needle\n"}, "needle"),
+    "in any case": ({"code": "import Needle\n"}, "nEEdle"),
+    "in stdout": ({"stdout": "a needle"}, "needle"),
+    "in stderr": ({"stderr": "NeedleError"}, "needle"),
+    "by user": ({"user_id": "needle-7"}, "needle"),
+    "by a file it wrote": ({"name": "out/needle.csv"}, "needle"),
+    "by a file it was given": ({"name": "needle.csv"}, "given-needle"),
+    "by a phrase": ({"code": "x = needle + 1"}, "needle + 1"),
+    "with a percent sign": ({"code": "'100% needle'"}, "100% n"),
+}
+
+
+@pytest.mark.parametrize(("fields", "words"), SEARCHES.values(), ids=SEARCHES.keys())
+def test_executions_are_found(
+    admin_client: Client, make_run: Make, fields: dict[str, str], words: str
+) -> None:
+    make_run()
+    wanted = make_run(**fields)
+    assert found(admin_client, q=words) == [wanted.pk]
+
+
+def test_executions_are_found_by_each_id(admin_client: Client, make_run: Make) -> None:
+    make_run()
+    run = make_run()
+    for pk in (run.pk, run.session_id, run.container_id or "", run.files.get().pk):
+        assert found(admin_client, q=pk) == [run.pk]
+
+
+def test_a_word_of_21_letters_is_still_a_word(admin_client: Client, make_run: Make) -> None:
+    run = make_run(code="def abcdefghijklmnopqrstu(): pass")
+    assert found(admin_client, q="abcdefghijklmnopqrstu") == [run.pk]
+
+
+def test_an_execution_with_many_hits_is_listed_once(admin_client: Client, make_run: Make) -> None:
+    run = make_run(name="needle-1", code="needle", stdout="needle")
+    for number in range(3):
+        SandboxFile.objects.create(
+            session=run.session, execution=run, name=f"needle{number}", size=1
+        )
+    assert found(admin_client, q="needle") == [run.pk]
+
+
+def test_what_is_nowhere_is_not_found(admin_client: Client, make_run: Make) -> None:
+    make_run()
+    assert found(admin_client, q="needle") == []
+    assert found(admin_client, q="nee\0dle") is not None
+
+
+def test_executions_are_filtered(admin_client: Client, make_run: Make) -> None:
+    failed = make_run(status=Execution.Status.FAILED, language="bash")
+    good = make_run(created_at=datetime(2020, 5, 1, 23, 59, tzinfo=UTC))
+    assert found(admin_client, status__exact="failed") == [failed.pk]
+    assert found(admin_client, language="bash") == [failed.pk]
+    assert found(admin_client, key__id__exact=str(good.key_id)) == [failed.pk, good.pk]
+    on_the_day = {"created_at_from": "2020-05-01", "created_at_to": "2020-05-01"}
+    assert found(admin_client, **on_the_day) == [good.pk]
+    assert found(admin_client, created_at_to="2020-05-02") == [good.pk]
+    assert found(admin_client, created_at_to="2020-04-30") == []
+    assert found(admin_client, created_at_from="2020-05-02") == [failed.pk]
+    assert len(found(admin_client, created_at_from="never", created_at_to="9999-12-31")) == 2
+
+
+def found(client: Client, **query: str) -> list[str]:
+    text = client.get(listing(Execution), query).content.decode()
+    ids = re.findall(r'href="/admin/audit/execution/([^/"]+)/change/', text)
+    return [pk.replace("_5F", "_") for pk in dict.fromkeys(ids)]
+
+
+@pytest.mark.parametrize("model", RECORDS)
+def test_a_longer_list_asks_no_more_questions(
+    admin_client: Client, make_run: Make, model: type[Model]
+) -> None:
+    make_run()
+    admin_client.get(listing(model))
+    with CaptureQueriesContext(connection) as few:
+        admin_client.get(listing(model))
+    for _ in range(20):
+        make_run()
+    with CaptureQueriesContext(connection) as many:
+        admin_client.get(listing(model))
+    assert len(many) == len(few)
+
+
+@pytest.mark.parametrize("model", RECORDS)
+def test_a_list_counts_nothing_and_fetches_no_large_text(
+    admin_client: Client, make_run: Make, model: type[Model]
+) -> None:
+    make_run()
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.get(listing(model))
+    sql = [query["sql"] for query in queries]
+    assert not [text for text in sql if text.startswith("SELECT COUNT(*)")]
+    assert not [text for text in sql if re.search(r'"audit_execution"\."(stdout|stderr)"', text)]
+
+
+def test_a_session_with_many_rows_has_a_page_of_few_questions(
+    admin_client: Client, make_run: Make, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    run = make_run()
+    for number in range(40):
+        Execution.objects.create(
+            key=run.key, session=run.session, language="py", code="x", stdout="y" * 100
+        )
+        SandboxFile.objects.create(session=run.session, name=f"{number}.txt", size=number)
+    with django_assert_max_num_queries(24):
+        assert admin_client.get(page(run.session)).status_code == 200
+
+
+def test_sessions_are_expired_and_nothing_else_happens(
+    admin_client: Client, make_run: Make
+) -> None:
+    kept, chosen = make_run().session, make_run().session
+    answer = admin_client.post(
+        listing(SandboxSession),
+        {"action": "expire", "_selected_action": [chosen.pk]},
+        follow=True,
+    )
+    assert "1 expired; the reaper ends them." in answer.content.decode()
+    assert set(SandboxSession.objects.expired()) == {chosen}
+    assert kept in SandboxSession.objects.live()
+    chosen.refresh_from_db()
+    assert chosen.ended_at is None
+    assert LogEntry.objects.get().object_id == chosen.pk
+
+
+def test_expiring_again_changes_nothing(admin_client: Client, make_run: Make) -> None:
+    session = make_run().session
+    ended = timezone.now()
+    SandboxSession.objects.filter(pk=session.pk).update(ended_at=ended, expires_at=ended)
+    admin_client.post(
+        listing(SandboxSession), {"action": "expire", "_selected_action": [session.pk]}
+    )
+    session.refresh_from_db()
+    assert session.expires_at == ended
+
+
+def test_who_may_only_view_expires_nothing(client: Client, make_run: Make) -> None:
+    auditor = User.objects.create_user("auditor", is_staff=True)
+    auditor.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client.force_login(auditor)
+    session = make_run().session
+    assert client.get(page(session)).status_code == 200
+    client.post(listing(SandboxSession), {"action": "expire", "_selected_action": [session.pk]})
+    assert session in SandboxSession.objects.live()
+
+
+def test_the_start_page_leads_to_every_table(admin_client: Client) -> None:
+    text = admin_client.get("/admin/").content.decode()
+    for model in RECORDS:
+        assert f'href="{listing(model)}"' in text
+    assert 'href="/admin/keys/apikey/"' in text

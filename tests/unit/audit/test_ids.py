@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from audit.ids import is_id, new_id
+
+
+def test_an_id_has_the_shape_that_librechat_checks() -> None:
+    for _ in range(200):
+        assert re.fullmatch(r"[A-Za-z0-9_-]{21}", new_id())
+
+
+def test_all_64_characters_occur() -> None:
+    assert len(set("".join(new_id() for _ in range(500)))) == 64
+
+
+def test_ids_do_not_repeat() -> None:
+    assert len({new_id() for _ in range(2000)}) == 2000
+
+
+def test_a_new_id_is_an_id() -> None:
+    assert is_id(new_id())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a" * 20, "a" * 22, "a" * 20 + "\n", "a" * 20 + "/", "a" * 20 + "ä", "." * 21]
+)
+def test_nothing_else_is(text: str) -> None:
+    assert not is_id(text)

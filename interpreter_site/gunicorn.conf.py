@@ -1,0 +1,44 @@
+"""gunicorn's settings: HOST, PORT, WEB_WORKERS, WEB_THREADS, GRACEFUL_SECONDS, ACCESS_LOG."""
+
+import os
+import re
+
+from gunicorn.http.message import Request
+from gunicorn.workers.base import Worker
+
+# All interfaces: LibreChat usually calls from a container or another host. Every route but
+# /health needs a key.
+host = os.environ.get("HOST", "0.0.0.0")  # noqa: S104
+bind = f"{host}:{os.environ.get('PORT', '8000')}"
+wsgi_app = "interpreter_site.wsgi:application"
+
+# A run holds a thread until it has ended, and so does a waiting one; files must be served beside
+# them within LibreChat's five seconds. Each thread may use one database connection: no more than
+# DATABASE_POOL_SIZE.
+workers = int(os.environ.get("WEB_WORKERS", "2"))
+threads = int(os.environ.get("WEB_THREADS", "24"))
+worker_class = "interpreter_site.worker.LingeringWorker"
+# No kept connections: LibreChat up to 0.8.3 leaves a timer on them that ends its next run.
+keepalive = 0
+# Database pools and engine connections must not be shared across a fork.
+preload_app = False
+# For running programs when the server is told to stop.
+graceful_timeout = int(os.environ.get("GRACEFUL_SECONDS", "30"))
+# Of the worker's event loop, not of a request.
+timeout = 60
+
+limit_request_line = 4094
+limit_request_fields = 100
+limit_request_field_size = 8190
+control_socket_disable = True
+
+# Off unless asked for; paths come without keys, and queries not at all.
+accesslog = "-" if os.environ.get("ACCESS_LOG") in ("1", "true", "True") else None
+access_log_format = '%(h)s "%(m)s %({PATH_INFO}e)s" %(s)s %(b)s %(M)sms'
+
+URL_SECRET = re.compile("/k/[^/?#]+")
+
+
+def pre_request(worker: Worker, req: Request) -> None:
+    """gunicorn logs the address of a request that it fails to serve."""
+    req.uri = URL_SECRET.sub("/k/***", req.uri or "")

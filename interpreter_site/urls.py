@@ -1,0 +1,12 @@
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("sandbox.api.urls")),
+]
+
+handler400 = "sandbox.api.errors.bad_request"
+handler403 = "sandbox.api.errors.permission_denied"
+handler404 = "sandbox.api.errors.page_not_found"
+handler500 = "sandbox.api.errors.server_error"

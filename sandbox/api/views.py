@@ -1,0 +1,133 @@
+"""The routes: check, call one service, answer."""
+
+from __future__ import annotations
+
+from django.http import FileResponse, HttpResponse
+from rest_framework.response import Response
+
+from audit.ids import is_id
+from audit.models import SandboxFile
+from keys.authentication import APIRequest
+from sandbox import services
+from sandbox.api import downloads, listings, uploads, wire
+from sandbox.api.base import SandboxView
+from sandbox.api.callers import caller, scope_named, scope_uploaded
+from sandbox.api.connection import client_gone
+from sandbox.api.parsers import BoundedJSONParser
+from sandbox.api.serializers import ExecSerializer
+from sandbox.api.text import label
+from sandbox.errors import SandboxFileNotFound, SessionNotFound
+
+
+class Health(SandboxView):
+    authentication_classes = ()
+    permission_classes = ()
+
+    def get(self, request: APIRequest) -> Response:
+        return Response({"status": "ok"})
+
+
+class Exec(SandboxView):
+    parser_classes = (BoundedJSONParser,)
+
+    def post(self, request: APIRequest) -> Response:
+        serializer = ExecSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        who = caller(request, user_id=serializer.user(), entity_id=serializer.entity())
+        run_request = serializer.run_request()
+        outcome = services.execute(who, run_request, abandoned=client_gone(request._request.META))
+        return Response(wire.outcome(outcome, run_request, user_id=who.user_id))
+
+
+class Programmatic(SandboxView):
+    """LibreChat 0.8.3 and later ask here for runs that call the model's tools."""
+
+    def post(self, request: APIRequest) -> Response:
+        error = "Programmatic tool calling is not supported by this server version"
+        return Response({"error": error}, 501)
+
+
+class ProgrammaticCancel(SandboxView):
+    def post(self, request: APIRequest) -> Response:
+        return Response({"error": "No such programmatic request"}, 404)
+
+
+class Upload(SandboxView):
+    def post(self, request: APIRequest) -> Response:
+        with uploads.receive(request, batch=False) as received:
+            result = keep(request, received)
+        return Response(listings.uploaded(result, received))
+
+
+class UploadBatch(SandboxView):
+    def post(self, request: APIRequest) -> Response:
+        with uploads.receive(request, batch=True) as received:
+            result = keep(request, received) if received.complete else None
+        answer = listings.batch_uploaded(result, received)
+        return Response(answer, 200 if result else 400)
+
+
+def keep(request: APIRequest, received: uploads.Received) -> services.UploadResult:
+    scope = scope_uploaded(received.fields)
+    return services.upload(
+        caller(request, scope, entity_id=label(received.fields.get("entity_id"))),
+        [arrival.incoming() for arrival in received.complete],
+        scope=scope,
+        read_only=received.fields.get("read_only", "").lower() in ("true", "1"),
+    )
+
+
+class Download(SandboxView):
+    def get(self, request: APIRequest, session_id: str, file_id: str) -> FileResponse:
+        return downloads.download(self.file(request, session_id, file_id))
+
+    def head(self, request: APIRequest, session_id: str, file_id: str) -> HttpResponse:
+        return downloads.head(self.file(request, session_id, file_id))
+
+    def file(self, request: APIRequest, session_id: str, file_id: str) -> SandboxFile:
+        scope = scope_named(request.query_params)
+        check_ids(session_id, file_id)
+        return services.get_file(caller(request, scope), session_id, file_id, scope)
+
+
+class SessionFiles(SandboxView):
+    def get(self, request: APIRequest, session_id: str) -> Response:
+        scope = scope_named(request.query_params)
+        if not is_id(session_id):
+            raise SessionNotFound
+        detail = request.query_params.get("detail", "")
+        files = services.list_files(
+            caller(request, scope), session_id, scope, with_inputs=detail == "full"
+        )
+        one = listings.DETAILS.get(detail, listings.object_name)
+        return Response([one(session_id, file) for file in files])
+
+
+class SessionObject(SandboxView):
+    """Metadata, although official servers' insides have the bytes under this path."""
+
+    def get(self, request: APIRequest, session_id: str, file_id: str) -> Response:
+        scope = scope_named(request.query_params)
+        check_ids(session_id, file_id)
+        file = services.get_file(caller(request, scope), session_id, file_id, scope)
+        return Response(listings.metadata(session_id, file))
+
+    def delete(self, request: APIRequest, session_id: str, file_id: str) -> Response:
+        return delete(request, session_id, file_id)
+
+
+class SessionFile(SandboxView):
+    def delete(self, request: APIRequest, session_id: str, file_id: str) -> Response:
+        return delete(request, session_id, file_id)
+
+
+def delete(request: APIRequest, session_id: str, file_id: str) -> Response:
+    scope = scope_named(request.query_params)
+    check_ids(session_id, file_id)
+    services.delete_file(caller(request, scope), session_id, file_id, scope)
+    return Response(listings.deleted(session_id, file_id))
+
+
+def check_ids(session_id: str, file_id: str) -> None:
+    if not (is_id(session_id) and is_id(file_id)):
+        raise SandboxFileNotFound

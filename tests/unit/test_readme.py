@@ -1,0 +1,32 @@
+"""The README's tables say what the code does."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "interpreter_site" / "settings.py").read_text()
+# Read by script/server and by gunicorn's configuration.
+ELSEWHERE = {"HOST", "PORT"}
+
+
+def documented() -> dict[str, str]:
+    table = README.split("## Settings", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", table, re.MULTILINE)
+    found: dict[str, str] = {}
+    for names, defaults in rows:
+        split = re.findall(r"`([A-Z_]+)`", names)
+        values = defaults.split(", ") if len(split) > 1 else [defaults]
+        found |= dict(zip(split, values, strict=True))
+    return found
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    read = set(re.findall(r"env\.\w+\(\s*\"([A-Z_]+)\"", SETTINGS))
+    assert documented().keys() == read | ELSEWHERE
+
+
+def test_the_documented_numbers_are_the_defaults() -> None:
+    defaults = dict(re.findall(r"env\.(?:int|float)\(\"([A-Z_]+)\", default=([^)]+)\)", SETTINGS))
+    for name, default in defaults.items():
+        assert float(documented()[name]) == float(eval(default)), name  # noqa: S307

@@ -1,0 +1,62 @@
+"""What the sandbox asks of a container engine. Every call is bounded in time and raises
+`EngineUnavailable` when the engine does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sandbox.confinement import Confinement
+
+
+class Attachment(Protocol):
+    """A container's stdin and stdout. While it is open and not read, the container's output is
+    blocked for everybody: close it as soon as it is not needed."""
+
+    def send(self, data: bytes) -> None:
+        """All of it; raises `ContainerLost` when the container has gone or takes nothing."""
+
+    def recv(self, timeout: float) -> bytes:
+        """What has come, at least one byte; b"" when the container has gone. Raises
+        `TimeoutError` when nothing came in time."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerInfo:
+    name: str
+    labels: Mapping[str, str]
+    running: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """Why a container does not run. `exit_code` is None when there is no such container."""
+
+    exit_code: int | None
+    oom_killed: bool = False
+
+
+class Engine(Protocol):
+    def create(self, name: str, *, labels: Mapping[str, str], confinement: Confinement) -> None:
+        """Create and start. Raises `ImageMissing`; leaves nothing behind when it fails."""
+
+    def attach(self, name: str) -> Attachment:
+        """Raises `ContainerLost` when it does not run."""
+
+    def limit_cpu(self, name: str, cpus: float) -> None: ...
+
+    def remove(self, name: str) -> None:
+        """Kill and remove; success when there is no such container (any more)."""
+
+    def list(self) -> list[ContainerInfo]:
+        """All containers of this installation, running or not."""
+
+    def death(self, name: str) -> Death | None:
+        """None while it runs."""
+
+    def ping(self) -> None: ...

@@ -1,0 +1,196 @@
+"""Docker, or whatever speaks its API, at DOCKER_HOST or the local socket."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import docker
+import requests
+from django.conf import settings
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import LogConfig, Ulimit
+from docker.utils import kwargs_from_env
+
+from sandbox.confinement import Confinement, Mount
+from sandbox.engines.base import Attachment, ContainerInfo, Death
+from sandbox.engines.hijacked import HijackedConnection
+from sandbox.errors import ContainerLost, EngineUnavailable, ImageMissing
+
+INSTALLATION_LABEL = "interpreter.installation"
+# Of any one call. A container that starts on a busy machine is what takes longest.
+CALL_SECONDS = 30
+CPU_PERIOD = 100_000
+
+
+@contextmanager
+def _reporting(name: str = "") -> Iterator[None]:
+    """A dead engine raises requests' exceptions, which are not docker's."""
+    try:
+        yield
+    except ImageNotFound as error:
+        raise ImageMissing(
+            f"The sandbox image is missing; run script/bootstrap ({error.explanation})"
+        ) from error
+    except NotFound as error:
+        raise ContainerLost(f"There is no container {name}") from error
+    except (DockerException, requests.RequestException) as error:
+        raise EngineUnavailable(f"The container engine failed: {error}") from error
+
+
+class DockerEngine:
+    def __init__(self, call_seconds: int = CALL_SECONDS) -> None:
+        self._call_seconds = call_seconds
+        # The client is not safe to share between threads.
+        self._local = threading.local()
+
+    def create(self, name: str, *, labels: Mapping[str, str], confinement: Confinement) -> None:
+        with _reporting(name):
+            client = self._client()
+            client.create_container(
+                confinement.image,
+                name=name,
+                hostname=confinement.hostname,
+                labels=dict(labels),
+                stdin_open=True,
+                # Without this, docker-py has stdin closed as soon as the first client detaches.
+                detach=True,
+                network_disabled=True,
+                # PID 1 ignores SIGTERM, for which an engine that shuts down would wait in vain.
+                stop_signal="SIGKILL",
+                host_config=client.create_host_config(**host_config(confinement)),
+            )
+        try:
+            with _reporting(name):
+                client.start(name)
+        except BaseException:
+            with suppress(EngineUnavailable):
+                self.remove(name)
+            raise
+
+    def attach(self, name: str) -> Attachment:
+        with _reporting(name):
+            try:
+                upgraded = self._client().attach_socket(
+                    name, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+                )
+            except APIError as error:
+                if error.status_code != requests.codes.conflict:
+                    raise
+                raise ContainerLost(f"Container {name} does not run") from error
+        return HijackedConnection(upgraded, is_alive=lambda: self.death(name) is None)
+
+    def limit_cpu(self, name: str, cpus: float) -> None:
+        with _reporting(name):
+            self._client().update_container(
+                name, cpu_period=CPU_PERIOD, cpu_quota=int(cpus * CPU_PERIOD)
+            )
+
+    def remove(self, name: str) -> None:
+        with _reporting(name):
+            try:
+                # Can be in vain, until the call's time is over, while another process stays
+                # attached and does not read: the engine waits until it has had all output.
+                self._client().remove_container(name, force=True, v=True)
+            except NotFound:
+                pass
+            except APIError as error:
+                # Somebody else is removing it already.
+                if error.status_code != requests.codes.conflict:
+                    raise
+
+    def list(self) -> list[ContainerInfo]:
+        label = f"{INSTALLATION_LABEL}={settings.SANDBOX_INSTALLATION}"
+        with _reporting():
+            found = self._client().containers(all=True, filters={"label": label})
+        return [
+            ContainerInfo(
+                name=container["Names"][0].removeprefix("/"),
+                labels=container["Labels"],
+                running=container["State"] == "running",
+                created_at=datetime.fromtimestamp(container["Created"], UTC),
+            )
+            for container in found
+            # A container that is being removed can have lost its names already.
+            if container["Names"]
+        ]
+
+    def death(self, name: str) -> Death | None:
+        with _reporting(name):
+            try:
+                state = self._client().inspect_container(name)["State"]
+            except NotFound:
+                return Death(exit_code=None)
+        if state["Running"]:
+            return None
+        return Death(exit_code=state["ExitCode"], oom_killed=state["OOMKilled"])
+
+    def ping(self) -> None:
+        with _reporting():
+            self._client().ping()
+
+    def _client(self) -> docker.APIClient:
+        client: docker.APIClient | None = getattr(self._local, "client", None)
+        if client is None:
+            client = docker.APIClient(
+                version="auto", timeout=self._call_seconds, **kwargs_from_env()
+            )
+            self._local.client = client
+        return client
+
+
+def host_config(confinement: Confinement) -> dict[str, Any]:
+    """The confinement in Docker's terms, with all the traps."""
+    return {
+        "network_mode": "none",
+        "cap_drop": ["ALL"],
+        "cap_add": list(confinement.capabilities),
+        "security_opt": ["no-new-privileges"],
+        "read_only": True,
+        # Docker's own /dev/shm has no limit on inodes, so it gets a mount like the others.
+        "tmpfs": {mount.path: _mount_options(mount) for mount in confinement.mounts},
+        "ipc_mode": "private",
+        # Otherwise these would outlive the processes that a run leaves behind, and hold memory.
+        "sysctls": {"kernel.shm_rmid_forced": "1", "kernel.msgmni": "0"},
+        "cgroupns": "private",
+        "mem_limit": confinement.memory_bytes,
+        # Memory and swap together, so that there is none of the latter.
+        "memswap_limit": confinement.memory_bytes,
+        # With `nano_cpus` instead, a later update of the limit is refused.
+        "cpu_period": CPU_PERIOD,
+        "cpu_quota": int(confinement.cpus * CPU_PERIOD),
+        "pids_limit": confinement.pids,
+        # None for processes: the kernel counts those of a uid in all containers together.
+        "ulimits": [
+            Ulimit(name="nofile", soft=confinement.open_files, hard=confinement.open_files),
+            Ulimit(name="fsize", soft=confinement.file_bytes, hard=confinement.file_bytes),
+            # Not 0, with which the host's handler of core dumps, if any, would still be started.
+            Ulimit(name="core", soft=1, hard=1),
+            Ulimit(name="memlock", soft=0, hard=0),
+            Ulimit(name="msgqueue", soft=0, hard=0),
+        ],
+        # Otherwise the engine writes all that goes through stdout to the host's disk.
+        "log_config": LogConfig(type="none"),
+        # The runner must be PID 1: only then do orphans become its children.
+        "init": False,
+        "restart_policy": {"Name": "no"},
+        "runtime": confinement.runtime or None,
+    }
+
+
+def _mount_options(mount: Mount) -> str:
+    options = [
+        f"size={mount.size_bytes}",
+        f"nr_inodes={mount.inodes}",
+        f"uid={mount.uid}",
+        f"gid={mount.uid}",
+        f"mode={mount.mode:o}",
+        "nosuid",
+        "nodev",
+        # The engine's default is noexec.
+        "exec" if mount.executable else "noexec",
+    ]
+    return ",".join(options)

@@ -1,0 +1,57 @@
+"""What can go wrong in our world. A program that fails is not here: that is a result."""
+
+
+class SandboxError(Exception):
+    """The base of all; its text may be shown to the caller."""
+
+
+class EngineUnavailable(SandboxError):
+    """The container engine does not answer."""
+
+
+class ImageMissing(EngineUnavailable):
+    """The sandbox image has not been built."""
+
+
+class RunnerMismatch(EngineUnavailable):
+    """The image holds another version of the runner than this server speaks with."""
+
+
+class ContainerLost(SandboxError):
+    """The container died, or what it says can no longer be trusted; it must be discarded."""
+
+
+class ProtocolError(ContainerLost):
+    """The container broke the runner protocol."""
+
+
+class WorkspaceFull(SandboxError):
+    """The session's files do not fit into the container's workspace."""
+
+
+class AtCapacity(SandboxError):
+    """No container became free in time."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class LeaseLost(SandboxError):
+    """Another worker took the session over, because this one did not renew its lease in time."""
+
+
+class StoreUnavailable(SandboxError):
+    """The file store cannot be written or read, for example because its disk is full."""
+
+
+class FileTooLarge(SandboxError):
+    """An upload is over the limit."""
+
+
+class SessionNotFound(SandboxError):
+    """No such session, or it is another key's."""
+
+
+class SandboxFileNotFound(SandboxError):
+    """No such file, or it is another key's."""

@@ -1,0 +1,18 @@
+"""Where things are in the container."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PATH = "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Layout:
+    workspace: str = "/mnt/data"
+    # Programs can read it but not write to it.
+    code: str = "/run/code"
+    temporary: str = "/tmp"
+    # Copied to the temporary directory's .cache when the container starts.
+    caches: str = "/opt/sandbox/cache"
+    path: str = PATH

@@ -1,0 +1,418 @@
+"""What a hostile program can do, tried out in a real container."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+
+import docker
+import pytest
+from django.conf import settings
+
+from sandbox.confinement import confinement
+from sandbox.engines.base import Death, Engine
+from sandbox.engines.docker import DockerEngine
+from sandbox.errors import ContainerLost, EngineUnavailable, ImageMissing, WorkspaceFull
+from sandbox.runner.protocol import DATA
+from tests.containers import MB, Sandbox, docker_engine, put_file, started
+
+GB = 1024 * MB
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return docker_engine()
+
+
+@pytest.fixture
+def sandbox(engine: Engine) -> Iterator[Sandbox]:
+    with started(engine) as sandbox:
+        yield sandbox
+
+
+def goes_on(sandbox: Sandbox) -> bool:
+    """The container still does its work, and nothing of former programs is there."""
+    code = "import os; print(sorted(int(p) for p in os.listdir('/proc') if p.isdigit()))"
+    pids = json.loads(sandbox.output(code))
+    return pids[0] == 1 and len(pids) == 2
+
+
+def test_a_program_is_nobody_and_may_nothing(sandbox: Sandbox) -> None:
+    lines = sandbox.bash("cat /proc/self/status").splitlines()
+    status = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
+    assert status["Uid"] == status["Gid"] == ["10001"] * 4
+    assert status["Groups"] in ([], ["10001"])
+    for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[capabilities][0], 16) == 0
+    assert status["NoNewPrivs"] == ["1"]
+    assert status["Seccomp"] == ["2"]
+
+
+def test_a_program_holds_no_descriptor_but_the_three(sandbox: Sandbox) -> None:
+    code = """
+import json, os
+held = {}
+for number in range(os.sysconf('SC_OPEN_MAX')):
+    try: held[number] = os.readlink(f'/proc/self/fd/{number}').partition(':')[0]
+    except FileNotFoundError: pass
+print(json.dumps(held))
+"""
+    assert json.loads(sandbox.output(code)) == {"0": "/dev/null", "1": "pipe", "2": "pipe"}
+
+
+def test_nothing_but_its_own_directories_can_be_written(sandbox: Sandbox) -> None:
+    code = """
+import os
+mounts = [line.split()[1] for line in open('/proc/mounts')]
+places = {place for mount in mounts for place, *_ in os.walk(mount)}
+places = {place for place in places if not place.startswith('/proc/')}
+written = set()
+for place in sorted(places | {'/', '/etc', '/opt/sandbox/runner'}):
+    try:
+        os.close(os.open(place + '/probe', os.O_CREAT | os.O_WRONLY))
+        os.unlink(place + '/probe')
+        written.add(place)
+    except OSError:
+        pass
+print(sorted(w for w in written if not w.startswith('/tmp/.cache')))
+"""
+    assert sandbox.output(code) == "['/dev/shm', '/mnt/data', '/tmp']\n"
+
+
+def test_a_program_cannot_change_its_source_where_it_is_kept(sandbox: Sandbox) -> None:
+    result = sandbox.run("echo x >> $0; rm -f $0; touch /run/code/x", language="bash")
+    assert result.stderr.count(b"Permission denied") + result.stderr.count(b"Read-only") == 3
+
+
+@pytest.mark.parametrize("place", ["/mnt/data", "/tmp", "/dev/shm"])
+def test_mounts_give_no_privileges(sandbox: Sandbox, place: str) -> None:
+    (line,) = sandbox.bash(f"grep ' {place} ' /proc/mounts").splitlines()
+    options = line.split()[3].split(",")
+    assert {"nosuid", "nodev"} <= set(options)
+    assert ("noexec" in options) == (place == "/dev/shm")
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "address"),
+    [
+        ("AF_INET", "SOCK_STREAM", ("1.1.1.1", 80)),
+        ("AF_INET", "SOCK_STREAM", ("169.254.169.254", 80)),
+        ("AF_INET", "SOCK_STREAM", ("172.17.0.1", 22)),
+        ("AF_INET", "SOCK_DGRAM", ("1.1.1.1", 53)),
+        ("AF_INET6", "SOCK_STREAM", ("2606:4700:4700::1111", 80)),
+        ("AF_INET6", "SOCK_DGRAM", ("ff02::1", 53)),
+        ("AF_PACKET", "SOCK_RAW", ("lo", 0)),
+        ("AF_INET", "SOCK_RAW", ("127.0.0.1", 0)),
+    ],
+)
+def test_there_is_no_way_out(
+    sandbox: Sandbox, family: str, kind: str, address: tuple[str, int]
+) -> None:
+    code = f"""
+import socket
+try:
+    with socket.socket(socket.{family}, socket.{kind}) as s:
+        s.settimeout(3)
+        s.connect({address})
+        s.send(b"x")
+        print("out")
+except OSError as error:
+    print(type(error).__name__)
+"""
+    assert sandbox.output(code) in ("OSError\n", "PermissionError\n")
+
+
+def test_there_is_no_network_and_no_name_service(sandbox: Sandbox) -> None:
+    assert sandbox.output("import os; print(os.listdir('/sys/class/net'))") == "['lo']\n"
+    code = "import socket\ntry: socket.getaddrinfo('example.com', 80)\n"
+    assert sandbox.output(code + "except socket.gaierror: print('no')") == "no\n"
+
+
+@pytest.mark.parametrize("place", ["/mnt/data", "/tmp", "/dev/shm"])
+def test_a_full_directory_is_an_error_of_the_program_alone(sandbox: Sandbox, place: str) -> None:
+    result = sandbox.run(f"head -c 1G /dev/zero > {place}/full", language="bash")
+    assert (result.exit_code, result.oom_kills) == (1, 0)
+    assert b"No space left on device" in result.stderr
+    assert goes_on(sandbox)
+
+
+@pytest.mark.parametrize("place", ["/mnt/data", "/tmp", "/dev/shm"])
+def test_so_is_one_with_too_many_files(sandbox: Sandbox, place: str) -> None:
+    code = f"""
+import errno, os
+os.makedirs('{place}/d')
+try:
+    for i in range(100_000): os.close(os.open(f'{place}/d/{{i}}', os.O_CREAT))
+except OSError as error:
+    print(errno.errorcode[error.errno], i < {settings.SANDBOX_INODES})
+"""
+    assert sandbox.output(code) == "ENOSPC True\n"
+    assert goes_on(sandbox)
+    with sandbox.attach() as channel:
+        channel.remove(["none"])
+    if place == "/mnt/data":
+        collection, _ = sandbox.collect(max_files=10)
+        assert len(collection.entries) == 10
+
+
+def test_files_that_do_not_fit_are_refused_and_the_container_goes_on(sandbox: Sandbox) -> None:
+    too_large = b"x" * (settings.SANDBOX_WORKSPACE_MB + 1) * MB
+    with sandbox.attach() as channel:
+        with pytest.raises(WorkspaceFull, match=r"dir/too large\.bin"):
+            channel.put([put_file("dir/too large.bin", too_large), put_file("small", b"small")])
+        channel.put([put_file("next", b"next")])
+    assert sandbox.files() == {"small": b"small", "next": b"next"}
+
+
+def test_a_program_of_which_there_is_no_copy_still_runs(sandbox: Sandbox) -> None:
+    sandbox.put({"helper.py": b"answer = 42"})
+    sandbox.run("head -c 1G /dev/zero > full", language="bash")
+    assert sandbox.output("import helper; print(helper.answer, __file__)") == (
+        "42 /run/code/main.py\n"
+    )
+
+
+def test_too_much_memory_ends_the_program_alone(sandbox: Sandbox) -> None:
+    result = sandbox.run("print('begun', flush=True)\nx = bytearray(2**30)")
+    assert (result.signal, result.reason, result.stdout) == ("SIGKILL", "exit", b"begun\n")
+    assert result.oom_kills == 1
+    assert goes_on(sandbox)
+    assert sandbox.run("print(1)").oom_kills == 0
+
+
+def test_a_program_that_wants_to_be_spared_takes_nobody_with_it(sandbox: Sandbox) -> None:
+    code = """
+import os
+open('/proc/self/oom_score_adj', 'w').write('0')
+for _ in range(30):
+    if os.fork() == 0: break
+x = []
+while True: x.append(bytearray(2**20))
+"""
+    assert sandbox.run(code, wall_seconds=5).oom_kills > 0
+    assert goes_on(sandbox)
+
+
+def test_shared_memory_does_not_outlive_its_program(sandbox: Sandbox) -> None:
+    code = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+segment = libc.shmget(0, 100 * 2**20, 0o1600)
+ctypes.memset(libc.shmat(segment, None, 0), 1, 100 * 2**20)
+print(segment >= 0, libc.msgget(0, 0o1600))
+"""
+    assert sandbox.output(code) == "True -1\n"
+    assert len(sandbox.bash("cat /proc/sysvipc/shm").splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("language", "bomb"),
+    [
+        ("bash", ":(){ :|:& };:"),
+        ("py", "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"),
+        ("py", "import os\nwhile True:\n    if not os.fork(): os._exit(0)"),
+        (
+            "py",
+            "import threading, time\nwhile True:\n"
+            "    try: threading.Thread(target=time.sleep, args=[99]).start()\n"
+            "    except RuntimeError: pass",
+        ),
+        # Each process lives just long enough to be replaced by one that is not its child.
+        (
+            "py",
+            "import os\nwhile True:\n    try:\n        if os.fork(): os._exit(0)\n"
+            "        os.setsid()\n    except OSError: pass",
+        ),
+    ],
+    ids=["shell", "forks", "zombies", "threads", "chain"],
+)
+def test_a_bomb_is_cleared_away(sandbox: Sandbox, language: str, bomb: str) -> None:
+    began = time.monotonic()
+    result = sandbox.run(bomb, language=language, wall_seconds=2)
+    assert result.reason in ("timeout", "exit")
+    assert time.monotonic() - began < 10
+    assert goes_on(sandbox)
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "nohup sleep 600 >/dev/null 2>&1 & disown",
+        "setsid sleep 600 >/dev/null 2>&1 &",
+        "(setsid sh -c 'trap \"\" TERM HUP INT; sleep 600 & sleep 600 & wait' &) >/dev/null 2>&1",
+        "sleep 600 & kill -STOP $!",
+        "sleep 600 & exec 1>&- 2>&-",
+    ],
+)
+def test_nothing_stays_behind(sandbox: Sandbox, leave: str) -> None:
+    began = time.monotonic()
+    result = sandbox.run(leave, language="bash")
+    assert (result.exit_code, result.reason) == (0, "exit")
+    assert time.monotonic() - began < 5
+    assert goes_on(sandbox)
+
+
+def test_orphans_are_reaped_while_the_program_runs(sandbox: Sandbox) -> None:
+    """Otherwise their remains would use up the number of processes."""
+    code = "for i in $(seq 600); do (sleep 0.01 &) ; done; sleep 0.3; echo done"
+    assert sandbox.bash(code) == "done\n"
+
+
+def test_the_runner_is_out_of_reach(sandbox: Sandbox) -> None:
+    code = """
+import ctypes, os, signal
+for number in signal.valid_signals():
+    try: os.kill(1, number); print('killed', number)
+    except PermissionError: pass
+for name in ('environ', 'mem', 'maps', 'auxv', 'stack', 'syscall', 'io', 'pagemap'):
+    try: open('/proc/1/' + name).read(1); print('read', name)
+    except PermissionError: pass
+for name in ('fd', 'fdinfo', 'map_files'):
+    try: print('listed', os.listdir('/proc/1/' + name))
+    except PermissionError: pass
+for name in ('cwd', 'root', 'exe', 'fd/0', 'fd/1', 'ns/mnt'):
+    try: print('followed', os.readlink('/proc/1/' + name))
+    except PermissionError: pass
+for name in ('oom_score_adj', 'mem', 'comm', 'fd/1'):
+    try: open('/proc/1/' + name, 'w'); print('opened', name)
+    except PermissionError: pass
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.ptrace(16, 1, 0, 0), libc.prlimit(1, 7, None, ctypes.create_string_buffer(16)))
+print(libc.syscall(434, 1, 0) >= 0 and libc.syscall(438, libc.syscall(434, 1, 0), 0, 0))
+"""
+    assert sandbox.output(code).splitlines() == ["-1 -1", "-1"]
+
+
+def test_output_can_be_reopened_by_name(sandbox: Sandbox) -> None:
+    result = sandbox.run(
+        "echo a > /dev/stdout; echo b | tee /dev/stderr; echo c > /proc/self/fd/2", language="bash"
+    )
+    assert (result.stdout, result.stderr) == (b"a\nb\n", b"b\nc\n")
+
+
+def test_processes_can_work_together(sandbox: Sandbox) -> None:
+    code = """
+from multiprocessing import Pool, Queue
+from multiprocessing.shared_memory import SharedMemory
+if __name__ == '__main__':
+    with Pool(3) as pool: print(pool.map(abs, [-1, -2, -3]))
+    memory = SharedMemory(create=True, size=1000)
+    memory.buf[0] = 7; print(memory.buf[0]); memory.close(); memory.unlink()
+    queue = Queue(); queue.put(5); print(queue.get())
+"""
+    assert sandbox.output(code) == "[1, 2, 3]\n7\n5\n"
+
+
+def test_a_gigabyte_of_output_is_cut_and_leaves_nothing_on_the_host(sandbox: Sandbox) -> None:
+    result = sandbox.run("head -c 1G /dev/zero", language="bash", wall_seconds=60)
+    assert (result.exit_code, result.stdout_bytes) == (0, GB)
+    assert result.stdout == bytes(MB)
+    client = docker.from_env()
+    inspected = client.api.inspect_container(sandbox.name)
+    client.close()
+    assert inspected["HostConfig"]["LogConfig"]["Type"] == "none"
+    assert inspected["LogPath"] == ""
+
+
+def test_a_client_that_does_not_read_costs_no_memory_and_holds_nobody_up_for_long(
+    engine: Engine, sandbox: Sandbox
+) -> None:
+    code = b"yes"
+    limits = {"wall_seconds": 60, "cpu_seconds": 60, "output_bytes": 10 * GB}
+    flood = {"verb": "run", "language": "bash", "code_bytes": len(code), "args": [], **limits}
+    with closing(sandbox.wire()) as wire:
+        wire.open_request(flood, seconds=60)
+        wire.send(DATA, code)
+        time.sleep(3)
+        client = docker.from_env()
+        processes = client.api.top(sandbox.name, ps_args="-eo pid,rss,args")["Processes"]
+        client.close()
+        (runner,) = [int(rss) for _, rss, args in processes if "/opt/sandbox/runner" in args]
+        assert any(args == "yes" for *_, args in processes)
+        assert runner < 40_000
+        began = time.monotonic()
+        # The engine waits until it has delivered the output, we do not.
+        with suppress(EngineUnavailable):
+            DockerEngine(call_seconds=3).remove(sandbox.name)
+        assert time.monotonic() - began < 6
+    engine.remove(sandbox.name)
+    deadline = time.monotonic() + 20
+    while engine.death(sandbox.name) != Death(exit_code=None):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_limits_on_processes_and_files_are_in_force(sandbox: Sandbox) -> None:
+    code = "from resource import *; import json\nprint(json.dumps([getrlimit(n) for n in ("
+    code += "RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_CORE, RLIMIT_MEMLOCK)]))"
+    largest = (settings.SANDBOX_WORKSPACE_MB + 1) * MB
+    assert json.loads(sandbox.output(code)) == [
+        [settings.SANDBOX_OPEN_FILES] * 2,
+        [largest] * 2,
+        [1, 1],
+        [0, 0],
+    ]
+    assert sandbox.bash("ulimit -q") == "0\n"
+    result = sandbox.run("kill -ABRT $$", language="bash")
+    assert result.signal == "SIGABRT"
+    assert sandbox.files() == {}
+
+
+def test_there_is_nothing_to_be_learned_of_the_host(sandbox: Sandbox) -> None:
+    assert sandbox.bash("hostname") == "sandbox\n"
+    hidden = "/proc/kcore /proc/keys /proc/timer_list"
+    assert sandbox.bash(f"cat {hidden} 2>/dev/null | wc -c") == "0\n"
+
+
+def test_the_cpu_limit_is_the_settings_until_it_is_changed(
+    engine: Engine, sandbox: Sandbox
+) -> None:
+    quota = "cd /sys/fs/cgroup; cat cpu.max 2>/dev/null || cat cpu/cpu.cfs_{quota,period}_us"
+
+    def cpus() -> float:
+        used, period = sandbox.bash(quota).split()
+        return int(used) / int(period)
+
+    assert cpus() == settings.SANDBOX_CPUS
+    engine.limit_cpu(sandbox.name, 1.5)
+    assert cpus() == 1.5
+
+
+def test_a_file_that_nobody_can_read_is_said_to_be_so(sandbox: Sandbox) -> None:
+    sandbox.bash("echo x > secret; chmod 0 secret")
+    collection, received = sandbox.collect({"secret": "0" * 64})
+    assert (received, collection.skipped.reasons) == ({}, {"unreadable": 1})
+    assert collection.kept_back == {"secret"}
+
+
+def test_a_killed_container_is_reported_with_its_exit_code(
+    engine: Engine, sandbox: Sandbox
+) -> None:
+    client = docker.from_env()
+    client.api.kill(sandbox.name)
+    client.close()
+    with pytest.raises(ContainerLost):
+        sandbox.run("print(1)")
+    death = engine.death(sandbox.name)
+    assert death is not None
+    assert (death.exit_code, death.oom_killed) == (137, False)
+
+
+def test_a_missing_image_says_how_to_get_it_and_leaves_nothing(engine: Engine) -> None:
+    missing = replace(confinement(), image="there-is-no-such-image:latest")
+    before = engine.list()
+    with pytest.raises(ImageMissing, match="script/bootstrap"), started(engine, missing):
+        pass
+    assert engine.list() == before
+
+
+def test_a_container_that_cannot_start_leaves_nothing(engine: Engine) -> None:
+    impossible = replace(confinement(), runtime="there-is-no-such-runtime")
+    before = engine.list()
+    with pytest.raises(Exception, match="there-is-no-such-runtime"), started(engine, impossible):
+        pass
+    assert engine.list() == before

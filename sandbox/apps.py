@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class SandboxConfig(AppConfig):
+    name = "sandbox"
+
+    def ready(self) -> None:
+        from sandbox import checks  # noqa: F401

@@ -1,0 +1,143 @@
+"""What must happen without a request: refill, evict, expire, clean up after crashes.
+
+Each function is one pass, safe to run at any time and in several processes at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
+from sandbox import pool, store
+from sandbox.engines import engine
+
+logger = logging.getLogger(__name__)
+
+State = SandboxContainer.State
+
+
+def tidy() -> None:
+    """Everything but filling the pool: also what `reapsessions` does."""
+    reap_sessions()
+    abort_executions()
+    end_containers()
+    remove_strays()
+
+
+def reap_sessions() -> int:
+    """End expired sessions. Their rows stay for the audit; their files and containers go."""
+    reaped = 0
+    for session in SandboxSession.objects.expired().unleased():
+        ended = SandboxSession.objects.expired().unleased().filter(pk=session.pk)
+        if not ended.update(ended_at=timezone.now()):
+            continue
+        SandboxFile.objects.filter(session=session, deleted_at=None).update(
+            deleted_at=timezone.now()
+        )
+        store.delete_session(session.pk)
+        for container in session.containers.filter(state=State.IDLE):
+            pool.discard(container, "its session expired")
+        reaped += 1
+    return reaped
+
+
+def abort_executions() -> int:
+    """Mark the runs of workers that died. A run that is still waiting for its turn has no
+    container yet and is given the time to get one."""
+    dead = Execution.objects.running().filter(
+        Q(session__lease_expires_at=None) | Q(session__lease_expires_at__lt=timezone.now())
+    )
+    waited = timezone.now() - timedelta(seconds=2 * settings.SANDBOX_QUEUE_SECONDS + 60)
+    return dead.filter(~Q(container=None) | Q(created_at__lt=waited)).update(
+        status=Execution.Status.ABORTED,
+        message="The server stopped during the run",
+        ended_at=timezone.now(),
+    )
+
+
+def end_containers() -> None:
+    """End containers that nobody uses, or whose user died."""
+    now = timezone.now()
+    containers = SandboxContainer.objects
+    idle_since = now - timedelta(seconds=settings.SANDBOX_IDLE_SECONDS)
+    while containers.idle().filter(last_used_at__lt=idle_since).exists():
+        if not pool.evict_one("idle"):
+            break
+    orphaned = containers.filter(state=State.LEASED).filter(
+        Q(session=None) | Q(session__lease_expires_at=None) | Q(session__lease_expires_at__lt=now)
+    )
+    for container in orphaned:
+        pool.discard(container, "left behind by a run that did not finish")
+    stuck = now - timedelta(seconds=2 * pool.START_SECONDS)
+    for container in containers.filter(state=State.STARTING, created_at__lt=stuck):
+        pool.discard(container, "did not start")
+    for container in containers.filter(state=State.WARM).exclude(image=pool.image()):
+        pool.discard(container, "made from an older image")
+    for container in containers.occupying().filter(state=State.GONE):
+        pool.remove(container)
+
+
+def remove_strays() -> None:
+    """Make rows and engine agree. The rows are read before the engine for what should run, and
+    after it for what should not, so that a container just made or removed is never mistaken."""
+    expected = SandboxContainer.objects.filter(state__in=[State.WARM, State.IDLE])
+    expected_ids = set(expected.values_list("pk", flat=True))
+    present = {info.name: info for info in engine().list()}
+    for container in SandboxContainer.objects.filter(pk__in=expected_ids):
+        info = present.get(container.name)
+        if info is None or not info.running:
+            still = SandboxContainer.objects.filter(
+                pk=container.pk, state__in=[State.WARM, State.IDLE]
+            )
+            if still.update(state=State.GONE, ended_at=timezone.now(), end_reason="died"):
+                logger.warning("container %s has died", container.name)
+                pool.remove(container)
+                present.pop(container.name, None)
+    live = {c.name for c in SandboxContainer.objects.exclude(state=State.GONE)}
+    for name in present.keys() - live:
+        logger.info("removing stray container %s", name)
+        engine().remove(name)
+
+
+def sweep_store() -> int:
+    """Remove bytes without a row, as a crash between the two leaves them."""
+    swept = 0
+    for path in store.abandoned():
+        if not SandboxFile.objects.filter(pk=path.name, deleted_at=None).exists():
+            path.unlink(missing_ok=True)
+            swept += 1
+    return swept
+
+
+def refill() -> int:
+    """Start containers until the pool is full, evicting idle ones for room."""
+    started = 0
+    while not pool_is_full():
+        reserved = pool.reserve()
+        if reserved is None:
+            if not pool.evict_one("evicted for the pool"):
+                break
+            continue
+        pool.fill(reserved)
+        started += 1
+    return started
+
+
+def pool_is_full() -> bool:
+    filling = SandboxContainer.objects.filter(
+        state__in=[State.WARM, State.STARTING], image=pool.image()
+    )
+    wanted: int = settings.SANDBOX_POOL_SIZE
+    return filling.count() >= wanted
+
+
+def drain() -> None:
+    """Remove every container of this installation; the files are in the store."""
+    for container in SandboxContainer.objects.exclude(state=State.GONE):
+        pool.discard(container, "the service stopped")
+    remove_strays()

@@ -1,0 +1,20 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from sandbox import keeper
+
+
+class Command(BaseCommand):
+    help = "End expired sessions and remove what crashes left behind; one pass, for cron."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        reaped = keeper.reap_sessions()
+        aborted = keeper.abort_executions()
+        keeper.end_containers()
+        keeper.remove_strays()
+        swept = keeper.sweep_store()
+        self.stdout.write(
+            f"ended {reaped} expired sessions, aborted {aborted} abandoned executions,"
+            f" swept {swept} files without a row"
+        )

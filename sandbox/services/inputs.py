@@ -1,0 +1,114 @@
+"""From the refs of a request to the files that its run finds in the workspace."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.db.models import Q
+
+from audit.models import SandboxFile, SandboxInput, SandboxSession
+from sandbox.names import is_safe_name, librechat_name
+from sandbox.services.requests import Caller, FileRef
+from sandbox.workspace import without_conflicts
+
+logger = logging.getLogger(__name__)
+
+# Among how many of the caller's newest files a stale ref's name is looked for.
+FALLBACK_CANDIDATES = 500
+
+
+@dataclass(slots=True)
+class Workspace:
+    """What the run is to find: name to file, and which ref, if any, asked for it."""
+
+    files: dict[str, SandboxFile] = field(default_factory=dict)
+    refs: dict[str, FileRef] = field(default_factory=dict)
+
+    def mount(self, name: str, file: SandboxFile, ref: FileRef | None = None) -> None:
+        # Taken out first, so that the later mount also comes later in the order.
+        self.files.pop(name, None)
+        self.refs.pop(name, None)
+        self.files[name] = file
+        if ref:
+            self.refs[name] = ref
+
+    def drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            logger.error("the store has lost %s", self.files.pop(name).store_key)
+            self.refs.pop(name, None)
+
+    def settle(self) -> None:
+        self.files = without_conflicts(self.files)
+        self.refs = {name: ref for name, ref in self.refs.items() if name in self.files}
+
+
+def assemble(caller: Caller, session: SandboxSession, refs: Iterable[FileRef]) -> Workspace:
+    """The session's own files and remembered inputs, then the request's refs above them."""
+    workspace = Workspace()
+    _mount_session(workspace, session)
+    refs = list(refs)
+    for exec_session in _legacy_exec_sessions(caller, session, refs):
+        _mount_session(workspace, exec_session, outputs=False)
+    known = _known_files(caller, refs)
+    for ref in refs:
+        file = known.get(ref.id) or _newest_of_same_name(caller, ref)
+        name = ref.name or (file.name if file else "")
+        if file is None or not is_safe_name(name):
+            logger.info("file ref %s of session %s is unknown", ref.id, ref.session_id)
+            continue
+        workspace.mount(name, file, ref)
+    workspace.settle()
+    return workspace
+
+
+def _mount_session(workspace: Workspace, session: SandboxSession, *, outputs: bool = True) -> None:
+    live = SandboxFile.objects.live()
+    remembered = SandboxInput.objects.filter(session=session, file__in=live)
+    for remembered_input in remembered.select_related("file").order_by("pk"):
+        workspace.mount(remembered_input.name, remembered_input.file)
+    if outputs:
+        for file in SandboxFile.objects.current().filter(session=session).order_by("created_at"):
+            workspace.mount(file.name, file)
+
+
+def _legacy_exec_sessions(
+    caller: Caller, session: SandboxSession, refs: list[FileRef]
+) -> list[SandboxSession]:
+    """Runs that legacy refs point to. LibreChat 0.8.2 to 0.8.5 replaces a conversation's uploads
+    by the first run's outputs: only that run still knows of the uploads."""
+    ids = {ref.session_id for ref in refs if ref.legacy} - {session.pk}
+    if not ids:
+        return []
+    runs = SandboxSession.objects.live().filter(
+        pk__in=ids, key=caller.key, origin=SandboxSession.Origin.RUN
+    )
+    return list(runs.order_by("created_at"))
+
+
+def _known_files(caller: Caller, refs: list[FileRef]) -> dict[str, SandboxFile]:
+    """By id alone: old clients name the run's session for an upload that it merely used."""
+    if not refs:
+        return {}
+    files = SandboxFile.objects.live().filter(session__key=caller.key)
+    return files.in_bulk([ref.id for ref in refs])
+
+
+def _newest_of_same_name(caller: Caller, ref: FileRef) -> SandboxFile | None:
+    """LibreChat before 0.8.6 sends the stale ref once more in the turn in which it uploads a file
+    again. The name is looked for among the same user's and the same agent's files only."""
+    if not ref.name:
+        return None
+    owner = Q(session__user_id=caller.user_id)
+    entity_id = ref.entity_id or caller.entity_id
+    if entity_id:
+        owner |= Q(session__entity_id=entity_id)
+    candidates = (
+        SandboxFile.objects.current()
+        .filter(owner, session__key=caller.key)
+        .order_by("-created_at")[:FALLBACK_CANDIDATES]
+    )
+    return next(
+        (file for file in candidates if ref.name in (file.name, librechat_name(file.name))), None
+    )

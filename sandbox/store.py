@@ -1,0 +1,115 @@
+"""The file store: the bytes of every `SandboxFile`, under its `store_key`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from django.conf import settings
+
+from sandbox.errors import SandboxFileNotFound, StoreUnavailable
+
+INCOMING = ".incoming"
+# Longer than any upload or run takes, so that nothing in use looks abandoned.
+ABANDONED_SECONDS = 6 * 3600
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"The file store failed: {error.strerror or error}") from error
+
+
+def root() -> Path:
+    return Path(settings.SANDBOX_STORE_DIR)
+
+
+class IncomingFile:
+    """Bytes on their way in. They lie beside the store, so that keeping them is one rename:
+    no reader ever sees half a file, and a crash leaves nothing but a leftover to sweep."""
+
+    def __init__(self) -> None:
+        with _reporting():
+            directory = root() / INCOMING
+            directory.mkdir(parents=True, exist_ok=True)
+            # Closed by keep() or discard(), which outlive this call.
+            self._file = tempfile.NamedTemporaryFile(dir=directory, delete=False)  # noqa: SIM115
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self._kept: Path | None = None
+
+    def write(self, data: bytes) -> int:
+        with _reporting():
+            self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+        return len(data)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def keep(self, store_key: str) -> None:
+        """Make the bytes durable under their key."""
+        path = root() / store_key
+        with _reporting():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Path(self._file.name).replace(path)
+            self._kept = path
+            directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    def discard(self) -> None:
+        """Leave nothing behind, also of a file that was kept but never got its row."""
+        with suppress(OSError):
+            self._file.close()
+        (self._kept or Path(self._file.name)).unlink(missing_ok=True)
+
+
+def exists(store_key: str) -> bool:
+    return (root() / store_key).is_file()
+
+
+def open_file(store_key: str) -> BinaryIO:
+    try:
+        return (root() / store_key).open("rb")
+    except FileNotFoundError as error:
+        raise SandboxFileNotFound from error
+    except OSError as error:
+        raise StoreUnavailable(f"The file store failed: {error.strerror}") from error
+
+
+def delete_file(store_key: str) -> None:
+    with _reporting():
+        (root() / store_key).unlink(missing_ok=True)
+
+
+def delete_session(session_id: str) -> None:
+    """Every file of the session, and its directory."""
+    shutil.rmtree(root() / session_id[:2] / session_id, ignore_errors=True)
+
+
+def abandoned() -> Iterator[Path]:
+    """Bytes that a crash may have left: half-received files, and kept ones that are old enough
+    to have a row by now (the caller knows whether they do)."""
+    before = time.time() - ABANDONED_SECONDS
+    for directory in (INCOMING, "*/*"):
+        for path in root().glob(f"{directory}/*"):
+            with suppress(FileNotFoundError):
+                if path.is_file() and path.stat().st_mtime < before:
+                    yield path

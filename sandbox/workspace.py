@@ -1,0 +1,136 @@
+"""A session's files: into its container before a run, out of it and into the store after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+from audit.models import SandboxContainer, SandboxFile
+from sandbox import store
+from sandbox.channel import Channel, CollectLimits, Entry, PutFile, Skipped
+from sandbox.errors import ProtocolError
+from sandbox.names import is_safe_name
+
+MB = 1024 * 1024
+NOTHING_SKIPPED = Skipped(reasons={}, names=[])
+
+# What a run is to find in its workspace: name to file.
+Desired = Mapping[str, SandboxFile]
+
+
+@dataclass(slots=True)
+class Collected:
+    """What a run left in its workspace. The changed files are spooled, not yet kept."""
+
+    changed: dict[str, tuple[Entry, store.IncomingFile]] = field(default_factory=dict)
+    unchanged: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
+    skipped: Skipped = NOTHING_SKIPPED
+    manifest: dict[str, str] = field(default_factory=dict)
+
+    def discard(self) -> None:
+        for _, incoming in self.changed.values():
+            incoming.discard()
+
+
+def without_conflicts(desired: Desired) -> dict[str, SandboxFile]:
+    """Where one name would be a directory of another, the later one wins."""
+    kept: dict[str, SandboxFile] = {}
+    for name, file in desired.items():
+        parents = {name[:index] for index, char in enumerate(name) if char == "/"}
+        for other in [other for other in kept if other in parents or other.startswith(name + "/")]:
+            del kept[other]
+        kept[name] = file
+    return kept
+
+
+def bring_in(channel: Channel, container: SandboxContainer, desired: Desired) -> list[str]:
+    """Make the container's workspace hold what the run is to find; move only what differs.
+
+    Returns the names whose bytes the store has lost: the conversation goes on without them.
+    """
+    surplus = [name for name in container.manifest if name not in desired]
+    if surplus:
+        channel.remove(surplus)
+    missing = {
+        name: file for name, file in desired.items() if container.manifest.get(name) != file.sha256
+    }
+    lost = [name for name, file in missing.items() if not store.exists(file.store_key)]
+    if len(lost) < len(missing):
+        channel.put([_put_file(name, file) for name, file in missing.items() if name not in lost])
+    return lost
+
+
+def _put_file(name: str, file: SandboxFile) -> PutFile:
+    return PutFile(
+        name=name,
+        size=file.size,
+        executable=file.executable,
+        read_only=file.read_only,
+        open=lambda: store.open_file(file.store_key),
+    )
+
+
+def bring_out(channel: Channel, desired: Desired) -> Collected:
+    """Fetch what the run changed. Sizes and hashes are our own: nothing the container says of
+    a file's bytes is believed."""
+    collected = Collected()
+
+    @contextmanager
+    def sink(entry: Entry) -> Iterator[store.IncomingFile]:
+        incoming = store.IncomingFile()
+        collected.changed[entry.name] = (entry, incoming)
+        yield incoming
+
+    known = {name: file.sha256 for name, file in desired.items()}
+    try:
+        collection = channel.collect(known, limits(), sink)
+        for entry in collection.entries:
+            if not is_safe_name(entry.name):
+                raise ProtocolError("The container reported an unsafe file name")
+            _sort(entry, desired, collected)
+    except BaseException:
+        collected.discard()
+        raise
+    collected.skipped = collection.skipped
+    _find_deleted(desired, collection.kept_back, collected)
+    return collected
+
+
+def limits() -> CollectLimits:
+    return CollectLimits(
+        max_files=settings.SANDBOX_MAX_SESSION_FILES,
+        file_bytes=settings.SANDBOX_FILE_MB * MB,
+        total_bytes=settings.SANDBOX_WORKSPACE_MB * MB,
+        depth=settings.SANDBOX_MAX_DEPTH,
+        path_bytes=settings.SANDBOX_MAX_PATH,
+    )
+
+
+def _sort(entry: Entry, desired: Desired, collected: Collected) -> None:
+    collected.manifest[entry.name] = entry.sha256
+    before = desired.get(entry.name)
+    if before and before.read_only:
+        # Changes to it do not count; the manifest says that the next run needs it put back.
+        if entry.name in collected.changed:
+            collected.changed.pop(entry.name)[1].discard()
+        collected.unchanged.add(entry.name)
+    elif entry.name not in collected.changed:
+        collected.unchanged.add(entry.name)
+
+
+def _find_deleted(desired: Desired, kept_back: Set[str], collected: Collected) -> None:
+    for name, file in desired.items():
+        if name in collected.unchanged or name in collected.changed:
+            continue
+        if file.read_only:
+            collected.unchanged.add(name)
+        elif name in kept_back:
+            # It outgrew a limit. The store keeps the last version that did not, and the
+            # container its own: as far as the manifest says, they are the same.
+            collected.manifest[name] = file.sha256
+        else:
+            collected.deleted.add(name)

@@ -1,0 +1,222 @@
+"""What the service needs goes away and comes back: the engine, the database, room on the disk.
+
+All three are the test's own, so that nobody else misses them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from django.conf import settings
+
+from tests.containers import docker_engine
+from tests.service import ROOT, Service, wait_until
+
+WRITE = "open('a.txt', 'w').write('one')"
+READ = "print(open('a.txt').read(), end='')"
+STORE_MB = 16
+
+
+class PrivateEngine:
+    """A Docker daemon with a directory and a socket of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.host = f"unix://{directory}/docker.sock"
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        # What a killed daemon leaves: it would take the old numbers for running processes.
+        for left in ("docker.pid", "exec/containerd/containerd.pid"):
+            (self.directory / left).unlink(missing_ok=True)
+        command = [
+            # Away from the host's network: a second daemon would take down the first one's bridge.
+            "unshare",
+            "--net",
+            "dockerd",
+            f"--host={self.host}",
+            f"--data-root={self.directory}/data",
+            f"--exec-root={self.directory}/exec",
+            f"--pidfile={self.directory}/docker.pid",
+            "--bridge=none",
+            "--iptables=false",
+        ]
+        with (self.directory / "dockerd.log").open("ab") as log:
+            self._daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        wait_until(lambda: self.command("version") == 0, seconds=60)
+
+    def command(self, *arguments: str) -> int:
+        command = ["docker", f"--host={self.host}", *arguments]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    def load(self, image: str) -> None:
+        command = ["docker", f"--host={self.host}", "load"]
+        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
+            subprocess.run(command, stdin=saved.stdout, check=True, capture_output=True)
+        assert saved.returncode == 0
+
+    def kill(self) -> None:
+        """The daemon alone, as a crash would: containers and their shims are left."""
+        assert self._daemon
+        self._daemon.send_signal(signal.SIGKILL)
+        self._daemon.wait()
+
+    def stop(self) -> None:
+        if self._daemon and self._daemon.poll() is None:
+            self._daemon.terminate()
+            self._daemon.wait(60)
+        # Shims of containers that a killed daemon left and no later one took over.
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if str(self.directory).encode() in process.read_bytes():
+                    os.kill(int(process.parent.name), signal.SIGKILL)
+
+
+def postgres(action: str, data: Path) -> str:
+    command = [str(ROOT / "script" / "postgres"), action, str(data)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip()
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[None]:
+    path.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={STORE_MB}m", "tmpfs"]
+    subprocess.run(["mount", *options, path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@dataclass(frozen=True)
+class Place:
+    service: Service
+    engine: PrivateEngine
+    database: Path
+    disk: Path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    docker_engine()
+    directory = tmp_path_factory.mktemp("outages")
+    engine, database, disk = PrivateEngine(directory), directory / "postgres", directory / "disk"
+    with small_disk(disk):
+        try:
+            engine.start()
+            engine.load(settings.SANDBOX_IMAGE)
+            service = Service(
+                directory=directory,
+                database_url=postgres("start", database),
+                settings={"DOCKER_HOST": engine.host, "SANDBOX_STORE_DIR": str(disk / "files")},
+            )
+            with service:
+                yield Place(service, engine, database, disk)
+        finally:
+            engine.stop()
+            postgres("stop", database)
+
+
+def answers_again(ask: Callable[[], requests.Response]) -> requests.Response:
+    wait_until(lambda: ask().status_code == 200, seconds=60)
+    return ask()
+
+
+def test_the_service_outlives_its_engine(place: Place) -> None:
+    service, engine = place.service, place.engine
+    session_id = service.run(WRITE)["session_id"]
+    answers: list[requests.Response] = []
+    body = {"lang": "py", "code": "import time; time.sleep(60)", "session_id": session_id}
+    thread = threading.Thread(target=lambda: answers.append(service.post("/exec", json=body)))
+    thread.start()
+    time.sleep(2)
+
+    engine.kill()
+
+    thread.join()
+    assert answers[0].status_code == 503
+    down = service.post("/exec", json={"lang": "py", "code": "print(1)"})
+    assert (down.status_code, down.json()) == (503, {"error": "Sandbox engine unavailable"})
+    # What needs no engine goes on.
+    assert service.get(f"/files/{session_id}").status_code == 200
+
+    engine.start()
+
+    ask = {"lang": "py", "code": READ, "session_id": session_id}
+    assert answers_again(lambda: service.post("/exec", json=ask)).json()["stdout"] == "one"
+    live = "print(SandboxContainer.objects.filter(removed_at=None).count())"
+    wait_until(lambda: int(service.sql(live)) == len(service.containers()), seconds=60)
+    assert set(service.containers().values()) == {"running"}
+
+
+def test_the_service_outlives_its_database(place: Place) -> None:
+    service = place.service
+    session_id = service.run(WRITE)["session_id"]
+
+    postgres("stop", place.database)
+
+    down = service.post("/exec", json={"lang": "py", "code": "print(1)"})
+    assert (down.status_code, down.json()) == (503, {"error": "Database unavailable"})
+    assert service.get(f"/files/{session_id}").status_code == 503
+    assert service.get("/health").status_code == 200
+
+    postgres("start", place.database)
+
+    ask = {"lang": "py", "code": READ, "session_id": session_id}
+    assert answers_again(lambda: service.post("/exec", json=ask)).json()["stdout"] == "one"
+    warm = "print(SandboxContainer.objects.warm().count())"
+    wait_until(lambda: service.sql(warm).strip() == "1", seconds=60)
+
+
+def test_a_run_goes_on_while_the_database_is_away_for_a_moment(place: Place) -> None:
+    service = place.service
+    session_id = service.run(WRITE)["session_id"]
+    answers: list[requests.Response] = []
+    body = {
+        "lang": "py",
+        "code": "import time; time.sleep(15); print('done')",
+        "session_id": session_id,
+    }
+    thread = threading.Thread(target=lambda: answers.append(service.post("/exec", json=body)))
+    thread.start()
+    time.sleep(2)
+    postgres("stop", place.database)
+    time.sleep(8)
+    postgres("start", place.database)
+    thread.join()
+    assert answers[0].json()["stdout"] == "done\n"
+
+
+def test_a_full_disk_is_told_and_loses_nothing(place: Place) -> None:
+    service = place.service
+    session_id = service.run(WRITE)["session_id"]
+    big = STORE_MB * 1024 * 1024
+
+    upload = service.post("/upload", files={"file": ("big.bin", b"x" * big)})
+    assert (upload.status_code, upload.json()) == (503, {"error": "File store unavailable"})
+    written = service.post(
+        "/exec",
+        json={
+            "lang": "py",
+            "code": f"open('a.txt', 'w').write('two'); open('big.bin', 'wb').write(b'x' * {big})",
+            "session_id": session_id,
+        },
+    )
+    assert (written.status_code, written.json()) == (503, {"error": "File store unavailable"})
+
+    # Not half of it: the session is as it was.
+    assert service.run(READ, session_id=session_id)["stdout"] == "one"
+    used = sum(path.stat().st_size for path in place.disk.rglob("*") if path.is_file())
+    assert used < 1000
+    assert service.run(WRITE.replace("one", "three"), session_id=session_id)["files"]

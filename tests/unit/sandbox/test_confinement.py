@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+from pytest_django import Settings
+
+from sandbox.confinement import SANDBOX_UID, confinement
+from sandbox.engines.docker import host_config
+from sandbox.runner import privileges
+
+MB = 1024 * 1024
+
+
+def test_both_ends_know_the_same_sandbox_user() -> None:
+    assert SANDBOX_UID == privileges.SANDBOX_UID
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "key", "expected"),
+    [
+        ("SANDBOX_MEMORY_MB", 300, "mem_limit", 300 * MB),
+        ("SANDBOX_MEMORY_MB", 300, "memswap_limit", 300 * MB),
+        ("SANDBOX_CPUS", 1.5, "cpu_quota", 150_000),
+        ("SANDBOX_CPUS", 1.5, "cpu_period", 100_000),
+        ("SANDBOX_PIDS", 77, "pids_limit", 77),
+        ("SANDBOX_RUNTIME", "runsc", "runtime", "runsc"),
+        ("SANDBOX_RUNTIME", "", "runtime", None),
+    ],
+)
+def test_each_limit_is_a_setting(
+    settings: Settings, setting: str, value: object, key: str, expected: object
+) -> None:
+    setattr(settings, setting, value)
+    assert host_config(confinement())[key] == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "path"),
+    [
+        ("SANDBOX_WORKSPACE_MB", "/mnt/data"),
+        ("SANDBOX_TMP_MB", "/tmp"),
+        ("SANDBOX_SHM_MB", "/dev/shm"),
+    ],
+)
+def test_each_directory_has_its_size_its_inodes_and_its_owner(
+    settings: Settings, setting: str, path: str
+) -> None:
+    setattr(settings, setting, 7)
+    settings.SANDBOX_INODES = 99
+    options = host_config(confinement())["tmpfs"][path].split(",")
+    assert {f"size={7 * MB}", "nr_inodes=99", "uid=10001", "nosuid", "nodev"} <= set(options)
+
+
+def test_programs_are_kept_where_only_root_can_write(settings: Settings) -> None:
+    settings.SANDBOX_BODY_MB = 9
+    options = host_config(confinement())["tmpfs"]["/run/code"].split(",")
+    assert {f"size={10 * MB}", "uid=0", "gid=0", "mode=755", "noexec"} <= set(options)
+
+
+def test_open_files_are_a_setting(settings: Settings) -> None:
+    settings.SANDBOX_OPEN_FILES = 55
+    limits = {limit["Name"]: limit["Hard"] for limit in host_config(confinement())["ulimits"]}
+    assert limits["nofile"] == 55
+    assert limits["core"] == 1
+    assert "nproc" not in limits
+
+
+def test_what_is_no_setting_is_as_tight_as_it_can_be() -> None:
+    config = host_config(confinement())
+    assert config["network_mode"] == "none"
+    assert config["cap_drop"] == ["ALL"]
+    assert set(config["cap_add"]) == {"SETUID", "SETGID", "KILL", "SETPCAP"}
+    assert config["security_opt"] == ["no-new-privileges"]
+    assert config["read_only"] is True
+    assert config["ipc_mode"] == "private"
+    assert config["log_config"]["Type"] == "none"
+    assert not {"privileged", "binds", "mounts", "devices", "pid_mode"} & set(config)

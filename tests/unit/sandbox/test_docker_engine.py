@@ -1,0 +1,128 @@
+"""The engine away, or not itself."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sandbox.confinement import confinement
+from sandbox.engines.docker import DockerEngine
+from sandbox.engines.hijacked import PIECE, HijackedConnection
+from sandbox.errors import ContainerLost, EngineUnavailable
+
+CALLS: dict[str, Callable[[DockerEngine], object]] = {
+    "create": lambda engine: engine.create("x", labels={}, confinement=confinement()),
+    "attach": lambda engine: engine.attach("x"),
+    "limit_cpu": lambda engine: engine.limit_cpu("x", 1),
+    "remove": lambda engine: engine.remove("x"),
+    "list": lambda engine: engine.list(),
+    "death": lambda engine: engine.death("x"),
+    "ping": lambda engine: engine.ping(),
+}
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+@pytest.fixture(params=CALLS.values(), ids=CALLS)
+def call(request: pytest.FixtureRequest) -> Callable[[DockerEngine], object]:
+    asked: Callable[[DockerEngine], object] = request.param
+    return asked
+
+
+def test_an_engine_that_is_not_there_is_unavailable(
+    call: Callable[[DockerEngine], object],
+    listener: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = listener.getsockname()[1]
+    listener.close()
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+    with pytest.raises(EngineUnavailable):
+        call(DockerEngine())
+
+
+# docker-py leaves the socket open with which it could not connect.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_so_is_one_that_has_no_socket(
+    call: Callable[[DockerEngine], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    with pytest.raises(EngineUnavailable):
+        call(DockerEngine())
+    gc.collect()
+
+
+def test_so_is_one_that_does_not_answer(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+    began = time.monotonic()
+    with pytest.raises(EngineUnavailable):
+        DockerEngine(call_seconds=1).list()
+    assert time.monotonic() - began < 5
+
+
+@pytest.fixture
+def connection() -> Iterator[tuple[HijackedConnection, socket.socket, list[bool]]]:
+    ours, theirs = socket.socketpair()
+    alive = [True]
+    yield HijackedConnection(ours, is_alive=lambda: alive[0]), theirs, alive
+    ours.close()
+    theirs.close()
+
+
+Hijacked = tuple[HijackedConnection, socket.socket, list[bool]]
+
+
+def test_pieces_are_put_together_and_stderr_is_logged(
+    connection: Hijacked, caplog: pytest.LogCaptureFixture
+) -> None:
+    attachment, theirs, _ = connection
+    stream = PIECE.pack(1, 3) + b"abc" + PIECE.pack(2, 6) + b"oh\x1bno\n" + PIECE.pack(1, 2) + b"de"
+    received = b""
+    for index in range(len(stream)):
+        theirs.send(stream[index : index + 1])
+        try:
+            received += attachment.recv(0.001)
+        except TimeoutError:
+            continue
+    assert received == b"abcde"
+    assert "oh\\x1bno" in caplog.text
+    theirs.close()
+    assert attachment.recv(1) == b""
+
+
+def test_silence_of_a_dead_container_is_its_end(connection: Hijacked) -> None:
+    attachment, _, alive = connection
+    with pytest.raises(TimeoutError):
+        attachment.recv(0.01)
+    alive[0] = False
+    attachment._question_due = 0
+    assert attachment.recv(0.01) == b""
+
+
+def test_a_dead_container_takes_nothing(connection: Hijacked) -> None:
+    attachment, _, alive = connection
+    alive[0] = False
+    began = time.monotonic()
+    with pytest.raises(ContainerLost):
+        attachment.send(bytes(10_000_000))
+    assert time.monotonic() - began < 5
+
+
+def test_closing_ends_the_connection(connection: Hijacked) -> None:
+    attachment, theirs, _ = connection
+    attachment.close()
+    assert theirs.recv(1) == b""
+    with pytest.raises(ContainerLost):
+        attachment.send(b"x")
+    assert attachment.recv(1) == b""

@@ -1,0 +1,260 @@
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from pytest_django import Settings
+
+from audit.models import Execution, SandboxContainer, SandboxSession
+from keys.models import APIKey
+from sandbox import keeper, pool, store
+from sandbox.confinement import confinement
+from sandbox.errors import AtCapacity, ContainerLost, EngineUnavailable, SandboxError
+from sandbox.services import Caller
+from tests.fakes.engine import FakeEngine
+from tests.unit.sandbox.helpers import run
+
+pytestmark = pytest.mark.usefixtures("fake")
+
+State = SandboxContainer.State
+
+
+def states() -> list[str]:
+    return sorted(SandboxContainer.objects.values_list("state", flat=True))
+
+
+def test_the_keeper_fills_the_pool_and_a_run_takes_from_it(
+    alice: Caller, settings: Settings
+) -> None:
+    settings.SANDBOX_POOL_SIZE = 2
+    assert keeper.refill() == 2
+    assert keeper.refill() == 0
+    ran = run(alice, "print(1)")
+    assert ran.execution.container_source == Execution.Source.POOL
+    assert states() == ["idle", "warm"]
+    assert keeper.refill() == 1
+
+
+def test_without_a_pool_a_run_makes_its_container(alice: Caller) -> None:
+    ran = run(alice, "print(1)")
+    ran.execution.refresh_from_db()
+    assert ran.execution.container_source == Execution.Source.CREATED
+    assert ran.execution.container is not None
+    assert ran.execution.container.session == ran.session
+
+
+def test_the_least_recently_used_idle_container_makes_room(
+    alice: Caller, settings: Settings, fake: FakeEngine
+) -> None:
+    settings.SANDBOX_MAX_CONTAINERS = 2
+    settings.SANDBOX_POOL_SIZE = 0
+    first, second = run(alice, "open('a', 'w')"), run(alice, "open('b', 'w')")
+    run(alice, "print(1)", session_id=first.session.pk)
+    run(alice, "print(1)")
+    assert len(fake.list()) == 2
+    gone = SandboxContainer.objects.get(state=State.GONE)
+    assert gone.session == second.session
+    assert gone.removed_at is not None
+    back = run(alice, "print(__import__('os').path.exists('b'))", session_id=second.session.pk)
+    assert back.verdict.stdout == "True\n"
+
+
+def test_at_capacity_with_nothing_idle_a_run_is_told_to_come_back(
+    alice: Caller, settings: Settings
+) -> None:
+    settings.SANDBOX_MAX_CONTAINERS = 1
+    settings.SANDBOX_QUEUE_SECONDS = 0.1
+    pool.reserve()
+    with pytest.raises(AtCapacity):
+        run(alice, "print(1)")
+    execution = Execution.objects.get()
+    assert execution.status == Execution.Status.ABORTED
+    assert "busy" in execution.message
+
+
+def test_the_pool_gives_up_idle_containers_for_warm_ones(alice: Caller, settings: Settings) -> None:
+    settings.SANDBOX_MAX_CONTAINERS = 2
+    settings.SANDBOX_POOL_SIZE = 1
+    run(alice, "print(1)")
+    run(alice, "print(1)")
+    keeper.refill()
+    assert states() == ["gone", "idle", "warm"]
+
+
+def test_an_engine_that_is_down_is_told_and_takes_up_no_room(
+    alice: Caller, fake: FakeEngine, settings: Settings
+) -> None:
+    settings.SANDBOX_MAX_CONTAINERS = 1
+    settings.SANDBOX_POOL_SIZE = 0
+    fake.down = True
+    for _ in range(3):
+        with pytest.raises(EngineUnavailable):
+            run(alice, "print(1)")
+    fake.down = False
+    assert run(alice, "print(1)").verdict.stdout == "1\n"
+    assert Execution.objects.filter(status=Execution.Status.ABORTED).count() == 3
+
+
+def test_a_container_killed_during_a_run_is_our_fault_and_loses_nothing(
+    alice: Caller, fake: FakeEngine
+) -> None:
+    first = run(alice, "open('a.txt', 'w').write('one')")
+    [container] = fake.list()
+    threading.Timer(0.5, fake.kill, [container.name]).start()
+    with pytest.raises(ContainerLost):
+        run(alice, "import time; time.sleep(20)", session_id=first.session.pk)
+    again = run(alice, "print(open('a.txt').read())", session_id=first.session.pk)
+    assert again.verdict.stdout == "one\n"
+    assert fake.list() != [container]
+
+
+def test_an_idle_container_is_removed_in_time(
+    alice: Caller, fake: FakeEngine, settings: Settings
+) -> None:
+    run(alice, "print(1)")
+    keeper.tidy()
+    assert states() == ["idle"]
+    settings.SANDBOX_IDLE_SECONDS = 0
+    keeper.tidy()
+    assert states() == ["gone"]
+    assert fake.list() == []
+
+
+def test_an_expired_session_ends_with_its_files_and_its_container(
+    alice: Caller, fake: FakeEngine
+) -> None:
+    ran = run(alice, "open('a.txt', 'w').write('one')")
+    SandboxSession.objects.update(expires_at=timezone.now())
+    assert keeper.reap_sessions() == 1
+    file = ran.outputs[0].file
+    file.refresh_from_db()
+    assert file.deleted_at is not None
+    assert not store.exists(file.store_key)
+    assert fake.list() == []
+    assert keeper.reap_sessions() == 0
+
+
+def crashed_run(caller: Caller) -> Execution:
+    """What a killed worker leaves: a leased session and container, a running execution."""
+    ran = run(caller, "open('a.txt', 'w').write('one')")
+    assert ran.session.lease()
+    SandboxSession.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    SandboxContainer.objects.update(state=State.LEASED)
+    return Execution.objects.create(
+        key=caller.key,
+        session=ran.session,
+        container=SandboxContainer.objects.get(),
+        language="py",
+    )
+
+
+def test_the_next_run_takes_over_from_a_dead_worker(alice: Caller, fake: FakeEngine) -> None:
+    crashed = crashed_run(alice)
+    [before] = fake.list()
+    ran = run(alice, "print(open('a.txt').read())", session_id=crashed.session_id)
+    assert ran.verdict.stdout == "one\n"
+    assert before.name not in {container.name for container in fake.list()}
+
+
+def test_the_keeper_cleans_up_after_a_dead_worker(alice: Caller, fake: FakeEngine) -> None:
+    crashed = crashed_run(alice)
+    keeper.tidy()
+    crashed.refresh_from_db()
+    assert crashed.status == Execution.Status.ABORTED
+    assert fake.list() == []
+    assert states() == ["gone"]
+
+
+def test_a_run_that_waits_for_its_turn_is_not_taken_for_dead(alice: Caller) -> None:
+    ran = run(alice, "print(1)")
+    waiting = Execution.objects.create(key=alice.key, session=ran.session, language="py")
+    keeper.abort_executions()
+    waiting.refresh_from_db()
+    assert waiting.status == Execution.Status.RUNNING
+
+
+def test_containers_without_a_row_and_rows_without_a_container_are_removed(
+    alice: Caller, fake: FakeEngine, settings: Settings
+) -> None:
+    settings.SANDBOX_POOL_SIZE = 1
+    keeper.refill()
+    [warm] = fake.list()
+    fake.kill(warm.name)
+    stray = SandboxContainer(image="x")
+    fake.create(stray.name, labels=pool.labels(stray), confinement=confinement())
+    keeper.remove_strays()
+    assert fake.list() == []
+    assert states() == ["gone"]
+
+
+def test_a_container_of_an_older_image_is_not_used(alice: Caller, settings: Settings) -> None:
+    settings.SANDBOX_POOL_SIZE = 1
+    keeper.refill()
+    first = run(alice, "open('a.txt', 'w').write('one')")
+    keeper.refill()
+    SandboxContainer.objects.update(image="older")
+    ran = run(alice, "print(open('a.txt').read())", session_id=first.session.pk)
+    assert ran.execution.container_source == Execution.Source.CREATED
+    assert ran.verdict.stdout == "one\n"
+    keeper.end_containers()
+    assert states() == ["gone", "gone", "idle"]
+
+
+def test_drain_leaves_no_container(alice: Caller, fake: FakeEngine) -> None:
+    run(alice, "print(1)")
+    keeper.refill()
+    keeper.drain()
+    assert fake.list() == []
+    assert SandboxContainer.objects.occupying().count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_runs_of_a_session_do_not_overlap() -> None:
+    caller = Caller(key=APIKey.issue(name="Alice")[0])
+    first = run(caller, "open('n', 'w').write('0')")
+    count = (
+        "import time; n = int(open('n').read()); time.sleep(.2); open('n', 'w').write(str(n + 1))"
+    )
+    errors: list[SandboxError] = []
+
+    def once() -> None:
+        try:
+            run(caller, count, session_id=first.session.pk)
+        except SandboxError as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=once) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert (
+        run(caller, "print(open('n').read())", session_id=first.session.pk).verdict.stdout == "5\n"
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_warm_container_is_claimed_by_one_run_only(settings: Settings) -> None:
+    settings.SANDBOX_POOL_SIZE = 3
+    keeper.refill()
+    caller = Caller(key=APIKey.issue(name="Alice")[0])
+    sources: list[str] = []
+
+    def once() -> None:
+        try:
+            sources.append(run(caller, "import time; time.sleep(.3)").execution.container_source)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=once) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(sources) == ["created"] * 2 + ["pool"] * 3
+    idle = SandboxContainer.objects.idle()
+    assert idle.values("session").distinct().count() == idle.count() == 5

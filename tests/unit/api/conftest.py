@@ -1,18 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from pytest_django import Settings
 
 from tests.fakes.engine import FakeEngine
 from tests.unit.api.librechat import LibreChat
-
-
-@pytest.fixture(autouse=True)
-def static_root(settings: Settings, tmp_path: Path) -> None:
-    """WhiteNoise warns about a directory that only `collectstatic` makes."""
-    settings.STATIC_ROOT = tmp_path
 
 
 @pytest.fixture

@@ -101,6 +101,17 @@ def test_pieces_are_put_together_and_stderr_is_logged(
     assert attachment.recv(1) == b""
 
 
+def test_complaints_do_not_pass_for_an_answer_and_are_logged_for_a_while(
+    connection: Hijacked, caplog: pytest.LogCaptureFixture
+) -> None:
+    attachment, theirs, _ = connection
+    for _ in range(100):
+        theirs.send(PIECE.pack(2, 1000) + b"!" * 1000)
+    with pytest.raises(TimeoutError):
+        attachment.recv(0.05)
+    assert 10_000 < caplog.text.count("!") < 20_000
+
+
 def test_silence_of_a_dead_container_is_its_end(connection: Hijacked) -> None:
     attachment, _, alive = connection
     with pytest.raises(TimeoutError):

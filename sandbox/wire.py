@@ -28,8 +28,8 @@ def nothing() -> None:
 
 
 class Wire:
-    """One request at a time, until its deadline. Frames of others are skipped: they are the rest
-    of what a former client asked for and did not stay to read."""
+    """One request at a time, until its deadline. Frames of others are skipped: a container's output
+    goes to everybody who is attached."""
 
     def __init__(self, attachment: Attachment, heartbeat: Callable[[], None]) -> None:
         self._attachment = attachment

@@ -65,7 +65,7 @@ ANSWERS: tuple[tuple[type[Exception], int, dict[str, str]], ...] = (
     (SandboxError, 503, {"error": "The sandbox failed"}),
     (OperationalError, 503, {"error": "Database unavailable"}),
     (InterfaceError, 503, {"error": "Database unavailable"}),
-    (UnreadablePostError, 400, {"error": "The request body ended early"}),
+    (UnreadablePostError, 400, {"error": "The request body could not be read"}),
 )
 REFUSALS: tuple[tuple[type[exceptions.APIException], str], ...] = (
     (exceptions.ValidationError, "Invalid request"),

@@ -1,21 +1,25 @@
 """multipart/form-data as a stream of parts, none of which is ever held in memory.
 
-Django's parser cuts directories off file names, drops parts whose names it cannot decode and
-changes what it reads of `filename="a";b.csv"`. LibreChat compares names byte for byte.
+python-multipart splits the body. Names are read here: LibreChat compares them byte for byte, and
+common parsers cut off directories and change what they read of `filename="a";b.csv"`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from django.utils.http import parse_header_parameters
+from python_multipart import MultipartParser
+from python_multipart.exceptions import MultipartParseError
 
 CHUNK = 64 * 1024
-# Each part costs a copy of what has been read ahead.
 MAX_PARTS = 10_000
+MAX_HEADERS = 32
+# Of one header. A file's name is in one, with all its directories.
 MAX_HEADER_BYTES = 16 * 1024
 BOUNDARY = re.compile(r"[ -~]{0,199}[!-~]")
 # form-data and browsers write the field's name first and the file's name last, and the former
@@ -55,76 +59,103 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def parts(stream: Readable, boundary: bytes) -> Iterator[Part]:
-    reader = _Reader(stream, b"\r\n--" + boundary)
-    _exhaust(reader.until_delimiter())
-    for _ in range(MAX_PARTS):
-        if not reader.has_part():
+    events = _events(stream, boundary)
+    _headers(events)
+    preamble = sum(len(content.strip()) for content in _content(events))
+    for number in range(MAX_PARTS):
+        headers = _headers(events)
+        if headers is None:
+            if preamble and number == 0:
+                raise MalformedBody("text without a part")
             return
-        headers = reader.headers()
-        content = reader.until_delimiter()
+        content = _content(events)
         field, filename = disposition(headers.get(b"content-disposition", b""))
         yield Part(field, filename, text(headers.get(b"content-type", b"")), content)
-        _exhaust(content)
+        for _ in content:
+            pass
     raise MalformedBody("too many parts")
 
 
-class _Reader:
-    def __init__(self, stream: Readable, delimiter: bytes) -> None:
-        self._stream = stream
-        self._delimiter = delimiter
-        # The first delimiter has no line before it.
-        self._buffer = b"\r\n"
+class _Event(Enum):
+    HEADER_NAME = auto()
+    HEADER_VALUE = auto()
+    HEADER_END = auto()
+    HEADERS_END = auto()
+    CONTENT = auto()
+    PART_END = auto()
 
-    def until_delimiter(self) -> Iterator[bytes]:
-        # What could be the beginning of a delimiter stays until more has come.
-        held_back = len(self._delimiter) - 1
-        while (end := self._buffer.find(self._delimiter)) < 0:
-            content, rest = self._buffer[:-held_back], self._buffer[-held_back:]
-            self._buffer = rest
-            if content:
-                yield content
-            self._fill()
-        content = self._buffer[:end]
-        self._buffer = self._buffer[end + len(self._delimiter) :]
-        if content:
-            yield content
 
-    def has_part(self) -> bool:
-        """Whether the delimiter just read begins a part, or ends the body."""
-        while len(self._buffer) < 2:
-            self._fill()
-        if self._buffer.startswith(b"--"):
-            return False
-        line = self._take_to(b"\r\n")
-        if line.strip(b" \t"):
-            raise MalformedBody("text after a boundary")
-        return True
+_Events = Iterator[tuple[_Event, bytes]]
 
-    def headers(self) -> dict[bytes, bytes]:
-        headers = {}
-        size = 0
-        while line := self._take_to(b"\r\n"):
-            size += len(line)
-            if size > MAX_HEADER_BYTES:
-                raise MalformedBody("headers too long")
-            name, _, value = line.partition(b":")
-            headers[name.strip().lower()] = value.strip()
-        return headers
 
-    def _take_to(self, end: bytes) -> bytes:
-        while (index := self._buffer.find(end)) < 0:
-            if len(self._buffer) > MAX_HEADER_BYTES:
-                raise MalformedBody("line too long")
-            self._fill()
-        taken = self._buffer[:index]
-        self._buffer = self._buffer[index + len(end) :]
-        return taken
+def _events(stream: Readable, boundary: bytes) -> _Events:
+    """What the parser finds in the stream, up to the last boundary."""
+    found: list[tuple[_Event, bytes]] = []
+    ended = False
 
-    def _fill(self) -> None:
-        chunk = self._stream.read(CHUNK)
-        if not chunk:
-            raise MalformedBody("ended early")
-        self._buffer += chunk
+    def mark(event: _Event) -> Callable[[], None]:
+        return lambda: found.append((event, b""))
+
+    def piece(event: _Event) -> Callable[[bytes, int, int], None]:
+        return lambda data, start, end: found.append((event, data[start:end]))
+
+    def end() -> None:
+        nonlocal ended
+        ended = True
+
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_header_field": piece(_Event.HEADER_NAME),
+            "on_header_value": piece(_Event.HEADER_VALUE),
+            "on_header_end": mark(_Event.HEADER_END),
+            "on_headers_finished": mark(_Event.HEADERS_END),
+            "on_part_data": piece(_Event.CONTENT),
+            "on_part_end": mark(_Event.PART_END),
+            "on_end": end,
+        },
+        max_header_count=MAX_HEADERS,
+        max_header_size=MAX_HEADER_BYTES,
+    )
+    # The parser knows no preamble, so it gets a part of ours to take it for. The last line's end
+    # belongs to the first boundary, which has no line before it.
+    chunk = b"--" + boundary + b"\r\n\r\n\r\n"
+    while chunk:
+        try:
+            parser.write(chunk)
+        except MultipartParseError as error:
+            raise MalformedBody("not well formed") from error
+        yield from found
+        if ended:
+            return
+        found.clear()
+        chunk = stream.read(CHUNK)
+    raise MalformedBody("ended early")
+
+
+def _headers(events: _Events) -> dict[bytes, bytes] | None:
+    """The next part's, or None where the body has ended."""
+    headers = {}
+    name = value = b""
+    for event, data in events:
+        match event:
+            case _Event.HEADER_NAME:
+                name += data
+            case _Event.HEADER_VALUE:
+                value += data
+            case _Event.HEADER_END:
+                headers[name.lower()] = value.strip()
+                name = value = b""
+            case _:
+                return headers
+    return None
+
+
+def _content(events: _Events) -> Iterator[bytes]:
+    for event, data in events:
+        if event is _Event.PART_END:
+            return
+        yield data
 
 
 def disposition(value: bytes) -> tuple[str, str | None]:
@@ -143,8 +174,3 @@ def disposition(value: bytes) -> tuple[str, str | None]:
 
 def text(value: bytes) -> str:
     return value.decode(errors="replace")
-
-
-def _exhaust(content: Iterator[bytes]) -> None:
-    for _ in content:
-        pass

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 SEND_SECONDS = 30.0
 QUESTION_SECONDS = 1.0
 RECEIVE_BYTES = 256 * 1024
+LOG_BYTES = 16 * 1024
 
 # Each piece of a container's output comes after a stream number and a length.
 PIECE = struct.Struct(">BxxxI")
@@ -34,6 +35,7 @@ class HijackedConnection:
         self._is_alive = is_alive
         self._has_answered = False
         self._question_due = 0.0
+        self._log_room = LOG_BYTES
         self._received = bytearray()
 
     def send(self, data: bytes) -> None:
@@ -51,9 +53,10 @@ class HijackedConnection:
             raise ContainerLost("The container takes no data") from error
 
     def recv(self, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
         while True:
             try:
-                self._socket.settimeout(timeout)
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
                 chunk = self._socket.recv(RECEIVE_BYTES)
             except TimeoutError:
                 if self._is_found_dead():
@@ -68,6 +71,8 @@ class HijackedConnection:
             output = self._output()
             if output:
                 return output
+            if time.monotonic() > deadline:
+                raise TimeoutError
 
     def close(self) -> None:
         """Closing the file object alone would leave the connection open, and with it the
@@ -97,8 +102,13 @@ class HijackedConnection:
             piece = self._received[PIECE.size : end]
             del self._received[:end]
             if stream == STDERR:
-                # Only the runner can write there, and only when something is wrong.
-                logger.warning("a container says: %s", ascii(bytes(piece[:2000]).decode("latin-1")))
+                self._log(bytes(piece))
             else:
                 output += piece
         return bytes(output)
+
+    def _log(self, text: bytes) -> None:
+        """Only the runner can write there, and only when something is wrong."""
+        if self._log_room > 0:
+            logger.warning("a container says: %s", ascii(text[: self._log_room].decode("latin-1")))
+            self._log_room -= len(text)

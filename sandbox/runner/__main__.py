@@ -8,5 +8,5 @@ from importlib import import_module
 from pathlib import Path
 
 package = Path(__file__).parent
-sys.path.insert(0, str(package.parent))
+sys.path[0] = str(package.parent)
 import_module(f"{package.name}.pid1").main()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, replace
 
-from tests.containers import LIMITS, MB, Sandbox
+from tests.containers import MB, Sandbox
 
 
 def sha256(data: bytes) -> str:
@@ -168,14 +167,3 @@ def test_the_names_of_skipped_files_are_at_most_twenty(sandbox: Sandbox) -> None
     collection, _ = sandbox.collect(file_bytes=1)
     assert collection.skipped.reasons == {"size": 30}
     assert len(collection.skipped.names) == 20
-
-
-def test_an_interrupted_use_of_files_does_not_confuse_the_next(sandbox: Sandbox) -> None:
-    """What the former client did not read is skipped."""
-    sandbox.put({"big": b"x" * 3 * MB})
-    wire = sandbox.wire()
-    limits = replace(LIMITS, max_files=1)
-    wire.open_request({"verb": "collect", "known": {}, **asdict(limits)}, seconds=10)
-    wire.receive()
-    wire.close()
-    assert sandbox.files() == {"big": b"x" * 3 * MB}

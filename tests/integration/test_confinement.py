@@ -16,7 +16,7 @@ from sandbox.confinement import confinement
 from sandbox.engines.base import Death, Engine
 from sandbox.engines.docker import DockerEngine
 from sandbox.errors import ContainerLost, EngineUnavailable, ImageMissing, WorkspaceFull
-from sandbox.runner.protocol import DATA
+from sandbox.runner.protocol import DATA, VERSION
 from tests.containers import MB, Sandbox, docker_engine, put_file, started
 
 GB = 1024 * MB
@@ -344,6 +344,13 @@ def test_a_client_that_does_not_read_costs_no_memory_and_holds_nobody_up_for_lon
     while engine.death(sandbox.name) != Death(exit_code=None):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_two_who_are_attached_do_not_take_each_others_answers(sandbox: Sandbox) -> None:
+    """As when a lease was lost and the one who lost it does not know yet."""
+    with sandbox.attach() as first, sandbox.attach() as second:
+        for channel in (first, second, second, first):
+            assert channel.hello(timeout=10).version == VERSION
 
 
 def test_limits_on_processes_and_files_are_in_force(sandbox: Sandbox) -> None:

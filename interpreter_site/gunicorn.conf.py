@@ -26,6 +26,9 @@ preload_app = False
 graceful_timeout = int(os.environ.get("GRACEFUL_SECONDS", "30"))
 # Of the worker's event loop, not of a request.
 timeout = 60
+# Python's sendfile() knows no timeout: a client that does not read its download would hold its
+# thread for ever.
+sendfile = False
 
 limit_request_line = 4094
 limit_request_fields = 100

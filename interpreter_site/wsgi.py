@@ -4,11 +4,31 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.core.wsgi import get_wsgi_application
+from gunicorn.http.errors import ParseException
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication
+    from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "interpreter_site.settings")
+
+
+class Chunks:
+    """Of a stream's errors Django takes OSError for the client's, and any other for its own."""
+
+    def __init__(self, stream: "InputStream") -> None:
+        self.stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self.stream.read(size)
+        except ParseException as error:
+            raise OSError(type(error).__name__) from error
+
+    def readline(self, size: int = -1) -> bytes:
+        try:
+            return self.stream.readline(size)
+        except ParseException as error:
+            raise OSError(type(error).__name__) from error
 
 
 class ChunkedBodies:
@@ -28,6 +48,7 @@ class ChunkedBodies:
             and "HTTP_TRANSFER_ENCODING" in environ
         ):
             environ["CONTENT_LENGTH"] = str(sys.maxsize)
+            environ["wsgi.input"] = Chunks(environ["wsgi.input"])
         return self.application(environ, start_response)
 
 

@@ -11,11 +11,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from interpreter_site.worker import LingeringWorker
 from tests.service import START_SECONDS, Process, free_port
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+
+class HurriedWorker(LingeringWorker):
+    silence_seconds = 1
+
+
+def broken(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+    """An application that only claims to be healthy."""
+    if environ["PATH_INFO"] != "/health":
+        raise RuntimeError("something of the inside")
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [b'{"status":"ok"}']
 
 
 @dataclass(frozen=True)
@@ -45,7 +62,7 @@ def database_url() -> str:
 
 
 @contextmanager
-def serving(directory: Path, **environment: str) -> Iterator[Server]:
+def serving(directory: Path, *arguments: str, **environment: str) -> Iterator[Server]:
     server = Server(free_port(), directory / "store", directory / "gunicorn.log")
     variables = {
         "HOST": "127.0.0.1",
@@ -57,7 +74,7 @@ def serving(directory: Path, **environment: str) -> Iterator[Server]:
         "SANDBOX_STORE_DIR": str(server.store),
     }
     command = [sys.executable, "-m", "gunicorn", "-c", "interpreter_site/gunicorn.conf.py"]
-    process = Process(command, os.environ | variables | environment, server.log_file)
+    process = Process([*command, *arguments], os.environ | variables | environment, server.log_file)
     try:
         wait_until_healthy(server, process)
         yield server

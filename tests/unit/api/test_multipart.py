@@ -34,6 +34,8 @@ def read(body: bytes, boundary: bytes, step: int = 1 << 16) -> list[bytes]:
 
 
 PIECES = [b"\r", b"\n", b"\r\n", b"-", b"--", b"--b", b"\r\n--", b"\r\n--b", b"x", b"\0"]
+# Lines that only begin as a boundary does.
+PIECES += [b"\r\n--boundx", b"\r\n--bound-x", b"\r\n--bound\rx"]
 almost_boundaries = st.lists(st.sampled_from(PIECES)).map(b"".join)
 
 
@@ -59,6 +61,14 @@ def test_a_part_that_nobody_reads_is_skipped() -> None:
     assert [part.filename for part in names] == ["x", "x"]
 
 
+@given(st.integers(1, 20))
+def test_names_come_through_byte_for_byte_however_they_are_split(step: int) -> None:
+    name = 'ä/日本"; filename="b\\c.csv'
+    body = body_of([b"x"], b"b").replace(b'"x"', f'"{name}"'.encode())
+    [part] = parts(Dripping(body, step), b"b")
+    assert (part.field, part.filename) == ("f", name)
+
+
 def test_a_preamble_and_an_epilogue_are_no_parts() -> None:
     body = b"read this\r\n" + body_of([b"one"], b"b") + b"--b\r\n\r\nafter"
     assert read(body, b"b") == [b"one"]
@@ -70,9 +80,10 @@ def test_a_preamble_and_an_epilogue_are_no_parts() -> None:
         b"--b\r\n" + b"A: b\r\n" * 5000 + b"\r\nx\r\n--b--",
         b"--b\r\n" + b"A" * 40_000 + b"\r\n\r\nx\r\n--b--",
         b"--bX\r\n\r\nx\r\n--b--",
+        b"--b\r\nno colon\r\n\r\nx\r\n--b--",
         b"--b\r\n\r\n\r\n" * 10_001 + b"x\r\n--b--",
     ],
-    ids=["many headers", "long header", "text after boundary", "many parts"],
+    ids=["many headers", "long header", "text after boundary", "no header", "many parts"],
 )
 def test_what_could_go_on_forever_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedBody):

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 State = SandboxContainer.State
 
+SLOW_START = timedelta(seconds=15)
+
 
 def tidy() -> None:
     """Everything but filling the pool: also what `reapsessions` does."""
@@ -129,9 +131,10 @@ def refill() -> int:
 
 
 def pool_is_full() -> bool:
-    filling = SandboxContainer.objects.filter(
-        state__in=[State.WARM, State.STARTING], image=pool.image()
-    )
+    # One that takes much longer has nobody who waits for it: the database was away when it was
+    # ready, or its keeper died.
+    starting = Q(state=State.STARTING, created_at__gt=timezone.now() - SLOW_START)
+    filling = SandboxContainer.objects.filter(Q(state=State.WARM) | starting, image=pool.image())
     wanted: int = settings.SANDBOX_POOL_SIZE
     return filling.count() >= wanted
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn, Protocol
 
+from .directories import open_workspace
 from .privileges import (
     become_sandbox_user,
     kill_sandbox_processes,
@@ -154,7 +155,7 @@ def _become(program: Program, stdout: int, stderr: int, tell: int) -> NoReturn:
         sacrifice_self()
         limit_self(program.cpu_seconds)
         become_sandbox_user()
-        os.chdir(program.layout.workspace)
+        os.fchdir(open_workspace(program.layout.workspace))
         placed = program.place()
         os.write(tell, (placed or "").encode())
         # All of them close at the exec as it is; this is for the one that somebody forgets.

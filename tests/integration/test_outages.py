@@ -24,6 +24,7 @@ from tests.service import ROOT, Service, wait_until
 
 WRITE = "open('a.txt', 'w').write('one')"
 READ = "print(open('a.txt').read(), end='')"
+WARM = "print(SandboxContainer.objects.warm().count())"
 STORE_MB = 16
 
 
@@ -40,9 +41,11 @@ class PrivateEngine:
         for left in ("docker.pid", "exec/containerd/containerd.pid"):
             (self.directory / left).unlink(missing_ok=True)
         command = [
-            # Away from the host's network: a second daemon would take down the first one's bridge.
+            # A second daemon would take down the first one's network, and a killed one leaves
+            # mounts; both end with these namespaces.
             "unshare",
             "--net",
+            "--mount",
             "dockerd",
             f"--host={self.host}",
             f"--data-root={self.directory}/data",
@@ -78,7 +81,7 @@ class PrivateEngine:
         # Shims of containers that a killed daemon left and no later one took over.
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(FileNotFoundError, ProcessLookupError):
-                if str(self.directory).encode() in process.read_bytes():
+                if f"{self.directory}/exec/".encode() in process.read_bytes():
                     os.kill(int(process.parent.name), signal.SIGKILL)
 
 
@@ -155,9 +158,11 @@ def test_the_service_outlives_its_engine(place: Place) -> None:
 
     ask = {"lang": "py", "code": READ, "session_id": session_id}
     assert answers_again(lambda: service.post("/exec", json=ask)).json()["stdout"] == "one"
+    # What the dead engine left is gone, and the pool is warm again.
+    wait_until(lambda: set(service.containers().values()) == {"running"}, seconds=60)
     live = "print(SandboxContainer.objects.filter(removed_at=None).count())"
-    wait_until(lambda: int(service.sql(live)) == len(service.containers()), seconds=60)
-    assert set(service.containers().values()) == {"running"}
+    assert int(service.sql(live)) == len(service.containers())
+    wait_until(lambda: service.sql(WARM).strip() == "1", seconds=60)
 
 
 def test_the_service_outlives_its_database(place: Place) -> None:
@@ -175,8 +180,7 @@ def test_the_service_outlives_its_database(place: Place) -> None:
 
     ask = {"lang": "py", "code": READ, "session_id": session_id}
     assert answers_again(lambda: service.post("/exec", json=ask)).json()["stdout"] == "one"
-    warm = "print(SandboxContainer.objects.warm().count())"
-    wait_until(lambda: service.sql(warm).strip() == "1", seconds=60)
+    wait_until(lambda: service.sql(WARM).strip() == "1", seconds=60)
 
 
 def test_a_run_goes_on_while_the_database_is_away_for_a_moment(place: Place) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from sandbox.runner.protocol import MAX_CONTROL
+
 POSITIVE = (
     "SANDBOX_CPUS",
     "SANDBOX_PIDS",
@@ -53,6 +55,16 @@ def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
                 "SANDBOX_POOL_SIZE must be less than SANDBOX_MAX_CONTAINERS.",
                 hint="Containers waiting in the pool count as well.",
                 id="sandbox.E004",
+            )
+        )
+    # As JSON, with the hash and some punctuation for each name.
+    if settings.SANDBOX_MAX_SESSION_FILES * (settings.SANDBOX_MAX_PATH + 150) > MAX_CONTROL:
+        found.append(
+            Error(
+                "SANDBOX_MAX_SESSION_FILES with names of SANDBOX_MAX_PATH bytes are more than the"
+                " server and a container can tell each other at once.",
+                hint=f"A list of all names must fit into {MAX_CONTROL} bytes.",
+                id="sandbox.E005",
             )
         )
     writable = settings.SANDBOX_WORKSPACE_MB + settings.SANDBOX_TMP_MB + settings.SANDBOX_SHM_MB

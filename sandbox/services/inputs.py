@@ -100,7 +100,7 @@ def _newest_of_same_name(caller: Caller, ref: FileRef) -> SandboxFile | None:
     again. The name is looked for among the same user's and the same agent's files only."""
     if not ref.name:
         return None
-    owner = Q(session__user_id=caller.user_id)
+    owner = _of_user(caller, ref)
     entity_id = ref.entity_id or caller.entity_id
     if entity_id:
         owner |= Q(session__entity_id=entity_id)
@@ -112,3 +112,12 @@ def _newest_of_same_name(caller: Caller, ref: FileRef) -> SandboxFile | None:
     return next(
         (file for file in candidates if ref.name in (file.name, librechat_name(file.name))), None
     )
+
+
+def _of_user(caller: Caller, ref: FileRef) -> Q:
+    """LibreChat's bash tool names no user; then the ref may. What a run of nobody in particular
+    wrote is never found by its name: it may be another user's."""
+    named = ref.resource_id if ref.kind == SandboxSession.Kind.USER else None
+    user_id = caller.user_id or named or ""
+    owner = Q(session__user_id=user_id)
+    return owner if user_id else owner & Q(session__origin=SandboxSession.Origin.UPLOAD)

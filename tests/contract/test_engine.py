@@ -21,8 +21,9 @@ from tests.containers import Sandbox, started
 
 @pytest.fixture
 def installation(settings: Settings) -> str:
-    settings.SANDBOX_INSTALLATION = f"test-{new_id()}"
-    return settings.SANDBOX_INSTALLATION
+    name = f"test-{new_id()}"
+    settings.SANDBOX_INSTALLATION = name
+    return name
 
 
 def test_the_containers_of_an_installation_are_listed(engine: Engine, installation: str) -> None:

@@ -63,6 +63,7 @@ def test_directories_that_their_owner_closed_are_opened(sandbox: Sandbox) -> Non
     sandbox.bash("chmod 0 closed/b closed .")
     sandbox.put({"closed/new": b"3"})
     assert sandbox.files() == {"closed/a": b"1", "closed/b/c": b"2", "closed/new": b"3"}
+    sandbox.bash("chmod 0 .")
     assert sandbox.bash("cat closed/b/c") == "2"
 
 

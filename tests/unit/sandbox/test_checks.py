@@ -13,6 +13,7 @@ DEFAULTS_ARE_FINE: dict[str, object] = {}
         ({"SANDBOX_MEMORY_MB": 32}, ["sandbox.E002", "sandbox.W001"]),
         ({"SANDBOX_MAX_RUN_SECONDS": 5}, ["sandbox.E003"]),
         ({"SANDBOX_POOL_SIZE": 16}, ["sandbox.E004"]),
+        ({"SANDBOX_MAX_SESSION_FILES": 20_000}, ["sandbox.E005"]),
         ({"SANDBOX_WORKSPACE_MB": 512}, ["sandbox.W001"]),
         ({"SANDBOX_SESSION_HOURS": 12}, ["sandbox.W002"]),
     ],

@@ -31,10 +31,9 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
-@pytest.fixture(params=CALLS.values(), ids=CALLS)
+@pytest.fixture(params=list(CALLS))
 def call(request: pytest.FixtureRequest) -> Callable[[DockerEngine], object]:
-    asked: Callable[[DockerEngine], object] = request.param
-    return asked
+    return CALLS[request.param]
 
 
 def test_an_engine_that_is_not_there_is_unavailable(
@@ -105,8 +104,7 @@ def test_complaints_do_not_pass_for_an_answer_and_are_logged_for_a_while(
     connection: Hijacked, caplog: pytest.LogCaptureFixture
 ) -> None:
     attachment, theirs, _ = connection
-    for _ in range(100):
-        theirs.send(PIECE.pack(2, 1000) + b"!" * 1000)
+    theirs.sendall((PIECE.pack(2, 1000) + b"!" * 1000) * 40)
     with pytest.raises(TimeoutError):
         attachment.recv(0.05)
     assert 10_000 < caplog.text.count("!") < 20_000

@@ -54,6 +54,10 @@ def nothing() -> None:
     pass
 
 
+def never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     container: SandboxContainer
@@ -72,28 +76,46 @@ def labels(container: SandboxContainer) -> dict[str, str]:
     }
 
 
-def claim(session: SandboxSession, *, deadline: float, heartbeat: Callable[[], None]) -> Claim:
-    """A container for one run of a leased session: its own, a warm one or a new one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """How a run waits for a container: until `deadline`, in `time.monotonic()` seconds, or until
+    it is `abandoned`; `heartbeat` is called all the while."""
 
-    `deadline` is in `time.monotonic()` seconds; `heartbeat` is called while waiting.
-    """
-    own = _claim_own(session)
+    deadline: float
+    heartbeat: Callable[[], None] = nothing
+    abandoned: Callable[[], bool] = never
+
+
+def claim(execution: Execution, wait: Wait) -> Claim:
+    """A container for one run of a leased session: its own, a warm one or a new one. Runs that
+    find no room wait in line."""
+    own = _claim_own(execution.session)
     if own:
         return Claim(own, Execution.Source.SESSION)
     while True:
-        warm = _claim_warm(session)
-        if warm:
-            notify()
-            return Claim(warm, Execution.Source.POOL)
-        reserved = reserve(session=session)
-        if reserved:
-            return Claim(start(reserved, heartbeat), Execution.Source.CREATED)
-        if evict_one("evicted for another session"):
-            continue
-        if time.monotonic() > deadline:
+        if not Execution.objects.ahead_of(execution).exists():
+            found = _claim_other(execution.session, wait.heartbeat)
+            if found:
+                return found
+        if execution.queued_at is None:
+            execution.queue()
+        if time.monotonic() > wait.deadline or wait.abandoned():
             raise AtCapacity("All sandbox containers are busy")
-        heartbeat()
+        wait.heartbeat()
         time.sleep(POLL_SECONDS)
+
+
+def _claim_other(session: SandboxSession, heartbeat: Callable[[], None]) -> Claim | None:
+    warm = _claim_warm(session)
+    if warm:
+        notify()
+        return Claim(warm, Execution.Source.POOL)
+    reserved = reserve(session=session)
+    if reserved is None and evict_one("evicted for another session"):
+        reserved = reserve(session=session)
+    if reserved is None:
+        return None
+    return Claim(start(reserved, heartbeat), Execution.Source.CREATED)
 
 
 def _claim_own(session: SandboxSession) -> SandboxContainer | None:

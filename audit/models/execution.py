@@ -15,6 +15,16 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
     def running(self) -> ExecutionQuerySet:
         return self.filter(status=Execution.Status.RUNNING)
 
+    def ahead_of(self, execution: Execution) -> ExecutionQuerySet:
+        """Those that found no room before this one did, and still wait. A dead worker's run
+        leaves the line when the lease on its session expires."""
+        now = timezone.now()
+        return self.running().filter(
+            queued_at__lt=execution.queued_at or now,
+            container=None,
+            session__lease_expires_at__gt=now,
+        )
+
 
 class Execution(models.Model):
     """One run: who, what code, what came out, how it ended. Written before the container is asked,
@@ -57,6 +67,9 @@ class Execution(models.Model):
     stdout_bytes = models.BigIntegerField(default=0, help_text="Written, also past the limit.")
     stderr_bytes = models.BigIntegerField(default=0, help_text="Written, also past the limit.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    queued_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it found all containers busy."
+    )
     ended_at = models.DateTimeField(null=True, blank=True)
     wall_ms = models.IntegerField(null=True, blank=True)
     cpu_ms = models.IntegerField(null=True, blank=True)
@@ -69,10 +82,22 @@ class Execution(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
-        indexes: ClassVar = [models.Index(fields=["-created_at"])]
+        indexes: ClassVar = [
+            models.Index(fields=["-created_at"]),
+            models.Index(
+                fields=["queued_at"],
+                condition=models.Q(status="running"),
+                name="execution_running",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.language} {self.pk}"
+
+    def queue(self) -> None:
+        """Take the last place in the line for a container."""
+        self.queued_at = timezone.now()
+        self.save(update_fields=["queued_at"])
 
     def abort(self, reason: str) -> bool:
         """Mark as ended by our fault, unless it has ended already."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from django.conf import settings
 
@@ -25,11 +24,7 @@ from sandbox.workspace import bring_in, bring_out
 ATTEMPTS = 3
 
 
-def never() -> bool:
-    return False
-
-
-def execute(caller: Caller, request: RunRequest, *, abandoned: Abandoned = never) -> Outcome:
+def execute(caller: Caller, request: RunRequest, *, abandoned: Abandoned = pool.never) -> Outcome:
     """Run a program in its session's workspace.
 
     Whatever the program does is a result; what is raised is ours. When this returns, the files
@@ -68,8 +63,9 @@ def _run(
         clock.lap("queue")
         workspace = assemble(caller, session, request.files)
         clock.lap("inputs")
+        wait = pool.Wait(deadline=deadline, heartbeat=lease.renew, abandoned=abandoned)
         try:
-            claim, channel = _open(session, workspace, deadline, lease.renew, clock)
+            claim, channel = _open(execution, workspace, wait, clock)
         except WorkspaceFull as error:
             return keeping.keep_verdict(lease, execution, failure(str(error)), clock)
         execution.container, execution.container_source = claim.container, claim.source
@@ -90,29 +86,33 @@ def _run(
             ended = keeping.Ended(claim, workspace, collected, result, judge(result))
             return keeping.keep(lease, execution, ended, clock)
         except BaseException as error:
-            death = engine().death(claim.container.name) if type(error) is ContainerLost else None
+            its_fault = isinstance(error, ContainerLost) and _was_out_of_memory(claim)
             # Nothing is known of what is inside; the next run starts from the store.
             pool.discard(claim.container, "its run did not end cleanly")
-            if death and death.oom_killed:
-                # The kernel took the whole container, as under gVisor: still the program's doing.
+            if its_fault:
                 return keeping.keep_verdict(lease, execution, out_of_memory(), clock)
             raise
 
 
+def _was_out_of_memory(claim: Claim) -> bool:
+    """Whether the kernel took the whole container, as under gVisor: the program's doing as well."""
+    try:
+        death = engine().death(claim.container.name)
+    except SandboxError:
+        return False
+    return death is not None and death.oom_killed
+
+
 def _open(
-    session: SandboxSession,
-    workspace: Workspace,
-    deadline: float,
-    heartbeat: Callable[[], None],
-    clock: StepClock,
+    execution: Execution, workspace: Workspace, wait: pool.Wait, clock: StepClock
 ) -> tuple[Claim, Channel]:
     """A container with the run's files in it. Nothing of the program has run yet, so a container
     that turns out to be dead is simply replaced."""
     for _ in range(ATTEMPTS):
-        claim = pool.claim(session, deadline=deadline, heartbeat=heartbeat)
+        claim = pool.claim(execution, wait)
         clock.lap("claim")
         try:
-            channel = Channel(engine().attach(claim.container.name), heartbeat=heartbeat)
+            channel = Channel(engine().attach(claim.container.name), heartbeat=wait.heartbeat)
             try:
                 workspace.drop(bring_in(channel, claim.container, workspace.files))
             except BaseException:

@@ -108,7 +108,7 @@ def test_a_run_for_which_there_is_no_room_is_told_when_to_come_back(
 ) -> None:
     with _librechat(librechat.release, small) as other, ThreadPoolExecutor(1) as pool:
         busy = Conversation(other)
-        long_run = pool.submit(busy.run, "py", "import time; time.sleep(3.5); print('done')")
+        long_run = pool.submit(busy.run, "py", "import time; time.sleep(3); print('done')")
         # The long run may need a moment to get the only container.
         for _ in range(10):
             time.sleep(0.3)

@@ -1,4 +1,5 @@
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -8,10 +9,10 @@ from pytest_django import Settings
 
 from audit.models import Execution, SandboxContainer, SandboxSession
 from keys.models import APIKey
-from sandbox import keeper, pool, store
+from sandbox import keeper, pool, services, store
 from sandbox.confinement import confinement
 from sandbox.errors import AtCapacity, ContainerLost, EngineUnavailable, SandboxError
-from sandbox.services import Caller
+from sandbox.services import Caller, RunRequest
 from tests.fakes.engine import FakeEngine
 from tests.unit.sandbox.helpers import run
 
@@ -258,3 +259,42 @@ def test_a_warm_container_is_claimed_by_one_run_only(settings: Settings) -> None
     assert sorted(sources) == ["created"] * 2 + ["pool"] * 3
     idle = SandboxContainer.objects.idle()
     assert idle.values("session").distinct().count() == idle.count() == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_runs_that_find_no_room_get_their_turn_in_order(settings: Settings) -> None:
+    settings.SANDBOX_MAX_CONTAINERS = 1
+    settings.SANDBOX_POOL_SIZE = 0
+    caller = Caller(key=APIKey.issue(name="Alice")[0])
+    order: list[int] = []
+
+    def once(number: int) -> None:
+        try:
+            run(caller, "import time; time.sleep(.2)")
+            order.append(number)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=once, args=[number]) for number in range(6)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.06)
+    for thread in threads:
+        thread.join()
+    assert order == sorted(order)
+    assert len(order) == 6
+
+
+def test_a_dead_workers_run_leaves_the_line(alice: Caller) -> None:
+    crashed = crashed_run(alice)
+    Execution.objects.filter(pk=crashed.pk).update(container=None, queued_at=timezone.now())
+    assert run(alice, "print(1)").verdict.stdout == "1\n"
+
+
+def test_a_waiting_run_whose_client_has_gone_gives_up(alice: Caller, settings: Settings) -> None:
+    settings.SANDBOX_MAX_CONTAINERS = 1
+    pool.reserve()
+    request = RunRequest(language="py", code="print(1)")
+    with pytest.raises(AtCapacity):
+        services.execute(alice, request, abandoned=lambda: True)
+    assert Execution.objects.get().status == Execution.Status.ABORTED

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from itertools import islice
 
 from django.conf import settings
 from django.db.models import Q
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 State = SandboxContainer.State
 
 SLOW_START = timedelta(seconds=15)
+SWEEP_BATCH = 1000
 
 
 def tidy() -> None:
@@ -33,18 +35,17 @@ def tidy() -> None:
 
 def reap_sessions() -> int:
     """End expired sessions. Their rows stay for the audit; their files and containers go."""
-    reaped = 0
-    for session in SandboxSession.objects.expired().unleased():
-        ended = SandboxSession.objects.expired().unleased().filter(pk=session.pk)
-        if not ended.update(ended_at=timezone.now()):
-            continue
-        SandboxFile.objects.filter(session=session, deleted_at=None).update(
-            deleted_at=timezone.now()
-        )
-        store.delete_session(session.pk)
-        for container in session.containers.filter(state=State.IDLE):
-            pool.discard(container, "its session expired")
-        reaped += 1
+    reaped = SandboxSession.objects.expired().unleased().update(ended_at=timezone.now())
+    # Not only of these: a hint that is used again ends its expired session, and a reaper may have
+    # crashed. The bytes go before the rows that lead here.
+    ended = SandboxSession.objects.unleased().exclude(ended_at=None)
+    files = SandboxFile.objects.filter(deleted_at=None)
+    session_ids = files.filter(session__in=ended).values_list("session", flat=True).distinct()
+    for session_id in list(session_ids):
+        store.delete_session(session_id)
+        files.filter(session=session_id).update(deleted_at=timezone.now())
+    for container in SandboxContainer.objects.idle().filter(session__in=ended):
+        pool.discard(container, "its session expired")
     return reaped
 
 
@@ -109,10 +110,15 @@ def remove_strays() -> None:
 def sweep_store() -> int:
     """Remove bytes without a row, as a crash between the two leaves them."""
     swept = 0
-    for path in store.abandoned():
-        if not SandboxFile.objects.filter(pk=path.name, deleted_at=None).exists():
-            path.unlink(missing_ok=True)
-            swept += 1
+    old = store.abandoned()
+    while paths := list(islice(old, SWEEP_BATCH)):
+        names = [path.name for path in paths]
+        kept = SandboxFile.objects.filter(pk__in=names, deleted_at=None)
+        known = set(kept.values_list("pk", flat=True))
+        for path in paths:
+            if path.name not in known:
+                path.unlink(missing_ok=True)
+                swept += 1
     return swept
 
 

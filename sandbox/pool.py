@@ -89,14 +89,21 @@ class Wait:
 def claim(execution: Execution, wait: Wait) -> Claim:
     """A container for one run of a leased session: its own, a warm one or a new one. Runs that
     find no room wait in line."""
+    execution.supersede()
     own = _claim_own(execution.session)
     if own:
         return Claim(own, Execution.Source.SESSION)
     while True:
         if not Execution.objects.ahead_of(execution).exists():
-            found = _claim_other(execution.session, wait.heartbeat)
-            if found:
-                return found
+            warm = _claim_warm(execution.session)
+            if warm:
+                notify()
+                return Claim(warm, Execution.Source.POOL)
+            reserved = _make_room(execution.session)
+            if reserved:
+                # Those behind it in line need not wait until it has started.
+                Execution.objects.filter(pk=execution.pk).update(container=reserved)
+                return Claim(start(reserved, wait.heartbeat), Execution.Source.CREATED)
         if execution.queued_at is None:
             execution.queue()
         if time.monotonic() > wait.deadline or wait.abandoned():
@@ -105,17 +112,11 @@ def claim(execution: Execution, wait: Wait) -> Claim:
         time.sleep(POLL_SECONDS)
 
 
-def _claim_other(session: SandboxSession, heartbeat: Callable[[], None]) -> Claim | None:
-    warm = _claim_warm(session)
-    if warm:
-        notify()
-        return Claim(warm, Execution.Source.POOL)
+def _make_room(session: SandboxSession) -> SandboxContainer | None:
     reserved = reserve(session=session)
     if reserved is None and evict_one("evicted for another session"):
         reserved = reserve(session=session)
-    if reserved is None:
-        return None
-    return Claim(start(reserved, heartbeat), Execution.Source.CREATED)
+    return reserved
 
 
 def _claim_own(session: SandboxSession) -> SandboxContainer | None:
@@ -175,7 +176,12 @@ def start(container: SandboxContainer, heartbeat: Callable[[], None] = nothing) 
 
 def fill(container: SandboxContainer) -> bool:
     """Start a reserved container for the pool."""
-    start(container)
+    try:
+        start(container)
+    except EngineUnavailable:
+        # It never ran, and the keeper tries again every second, for as long as it lasts.
+        container.delete()
+        raise
     reserved = SandboxContainer.objects.filter(pk=container.pk, state=State.STARTING)
     return bool(reserved.update(state=State.WARM))
 

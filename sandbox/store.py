@@ -41,11 +41,12 @@ class IncomingFile:
         with _reporting():
             directory = root() / INCOMING
             directory.mkdir(parents=True, exist_ok=True)
-            # Closed by keep() or discard(), which outlive this call.
+            # Closed by close() or discard(), which outlive this call.
             self._file = tempfile.NamedTemporaryFile(dir=directory, delete=False)  # noqa: SIM115
         self._hash = hashlib.sha256()
         self.size = 0
         self._kept: Path | None = None
+        self._left = False
 
     def write(self, data: bytes) -> int:
         with _reporting():
@@ -58,13 +59,21 @@ class IncomingFile:
     def sha256(self) -> str:
         return self._hash.hexdigest()
 
-    def keep(self, store_key: str) -> None:
-        """Make the bytes durable under their key."""
-        path = root() / store_key
+    def close(self) -> None:
+        """All bytes are there. A run may leave a thousand files: none may hold a descriptor until
+        the last one has come."""
+        if self._file.closed:
+            return
         with _reporting():
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+
+    def keep(self, store_key: str) -> None:
+        """Make the bytes durable under their key."""
+        path = root() / store_key
+        self.close()
+        with _reporting():
             path.parent.mkdir(parents=True, exist_ok=True)
             Path(self._file.name).replace(path)
             self._kept = path
@@ -74,8 +83,15 @@ class IncomingFile:
             finally:
                 os.close(directory)
 
+    def leave(self) -> None:
+        """Nobody knows whether its row was committed. Bytes without a row are swept some day; a
+        row without bytes would be a lost file."""
+        self._left = True
+
     def discard(self) -> None:
         """Leave nothing behind, also of a file that was kept but never got its row."""
+        if self._left:
+            return
         with suppress(OSError):
             self._file.close()
         (self._kept or Path(self._file.name)).unlink(missing_ok=True)

@@ -30,6 +30,8 @@ class Collected:
     deleted: set[str] = field(default_factory=set)
     skipped: Skipped = NOTHING_SKIPPED
     manifest: dict[str, str] = field(default_factory=dict)
+    # Of the unchanged files those that a `chmod` made executable, or no longer so.
+    modes: dict[str, bool] = field(default_factory=dict)
 
     def discard(self) -> None:
         for _, incoming in self.changed.values():
@@ -84,6 +86,7 @@ def bring_out(channel: Channel, desired: Desired) -> Collected:
         incoming = store.IncomingFile()
         collected.changed[entry.name] = (entry, incoming)
         yield incoming
+        incoming.close()
 
     known = {name: file.sha256 for name, file in desired.items()}
     try:
@@ -120,6 +123,8 @@ def _sort(entry: Entry, desired: Desired, collected: Collected) -> None:
         collected.unchanged.add(entry.name)
     elif entry.name not in collected.changed:
         collected.unchanged.add(entry.name)
+        if before and before.executable != entry.executable:
+            collected.modes[entry.name] = entry.executable
 
 
 def _find_deleted(desired: Desired, kept_back: Set[str], collected: Collected) -> None:

@@ -99,6 +99,16 @@ class Execution(models.Model):
         self.queued_at = timezone.now()
         self.save(update_fields=["queued_at"])
 
+    def supersede(self) -> None:
+        """Take those out of the line that stand there for this one's session. It holds the lease,
+        so their workers are dead; but its lease would keep their places."""
+        left = Execution.objects.running().filter(session=self.session, queued_at__isnull=False)
+        left.exclude(pk=self.pk).update(
+            status=self.Status.ABORTED,
+            message="The server stopped during the run",
+            ended_at=timezone.now(),
+        )
+
     def abort(self, reason: str) -> bool:
         """Mark as ended by our fault, unless it has ended already."""
         return bool(

@@ -120,6 +120,7 @@ def receive_file(filename: str, part: multipart.Part, received: Received, *, bat
                 return
             raise FileTooLarge
         arrival.file.write(chunk)
+    arrival.file.close()
 
 
 def stored_name(filename: str) -> str:
@@ -148,4 +149,5 @@ def media_type(declared: str, name: str) -> str:
     declared = declared.split(";")[0].strip().lower()
     if MEDIA_TYPE.fullmatch(declared) and declared != ANYTHING:
         return declared
-    return mimetypes.guess_type(name, strict=False)[0] or ANYTHING
+    # Not as a URL: one that begins with "data:" would say its type itself, at any length.
+    return mimetypes.guess_type(f"./{name}", strict=False)[0] or ANYTHING

@@ -11,7 +11,7 @@ from sandbox import pool
 from sandbox.channel import Channel, RunLimits
 from sandbox.database import give_back_connection
 from sandbox.engines import engine
-from sandbox.errors import ContainerLost, SandboxError, WorkspaceFull
+from sandbox.errors import ContainerLost, SandboxError, SandboxFileNotFound, WorkspaceFull
 from sandbox.outcome import failure, judge, out_of_memory
 from sandbox.pool import Claim
 from sandbox.services import keeping, sessions
@@ -62,17 +62,20 @@ def _run(
     with sessions.leased(session, deadline=deadline, abandoned=abandoned) as lease:
         clock.lap("queue")
         workspace = assemble(caller, session, request.files)
+        # What a session still uses must not expire before it. Outside the transaction that ends
+        # the run: two runs that use each other's files would lock each other out there.
+        sessions.keep_alive({file.session_id for file in workspace.files.values()} | {session.pk})
         clock.lap("inputs")
         wait = pool.Wait(deadline=deadline, heartbeat=lease.renew, abandoned=abandoned)
         try:
             claim, channel = _open(execution, workspace, wait, clock)
         except WorkspaceFull as error:
             return keeping.keep_verdict(lease, execution, failure(str(error)), clock)
-        execution.container, execution.container_source = claim.container, claim.source
-        execution.save(update_fields=["container", "container_source"])
-        give_back_connection()
         try:
             with channel:
+                execution.container, execution.container_source = claim.container, claim.source
+                execution.save(update_fields=["container", "container_source"])
+                give_back_connection()
                 result = channel.run(
                     language=request.language,
                     code=request.code.encode(errors="replace"),
@@ -120,6 +123,10 @@ def _open(
                 raise
         except ContainerLost as error:
             pool.discard(claim.container, f"found dead: {error}")
+            continue
+        except SandboxFileNotFound:
+            # Deleted, or expired, since it was looked for: the next attempt goes without it.
+            pool.discard(claim.container, "one of its files has gone")
             continue
         except BaseException:
             pool.discard(claim.container, "its files could not be brought in")

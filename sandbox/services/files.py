@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -35,7 +35,7 @@ class UploadResult:
 def upload(
     caller: Caller, incoming: Sequence[Incoming], *, scope: Scope, read_only: bool = False
 ) -> UploadResult:
-    """Keep the files as one new session. On any failure nothing of them is left."""
+    """Keep the files as one new session, or nothing of them."""
     session = sessions.new(caller, origin=SandboxSession.Origin.UPLOAD, scope=scope)
     files = [
         SandboxFile(
@@ -54,6 +54,10 @@ def upload(
         with transaction.atomic():
             session.save(force_insert=True)
             SandboxFile.objects.bulk_create(files)
+    except (OperationalError, InterfaceError):
+        for item in incoming:
+            item.file.leave()
+        raise
     except BaseException:
         for item in incoming:
             item.file.discard()

@@ -15,7 +15,7 @@ from sandbox.workspace import without_conflicts
 
 logger = logging.getLogger(__name__)
 
-# Among how many of the caller's newest files a stale ref's name is looked for.
+# Among how many of the caller's newest files one is looked for that LibreChat has renamed.
 FALLBACK_CANDIDATES = 500
 
 
@@ -25,6 +25,8 @@ class Workspace:
 
     files: dict[str, SandboxFile] = field(default_factory=dict)
     refs: dict[str, FileRef] = field(default_factory=dict)
+    # Names that gave way to others: a file where there is now a directory, or the reverse.
+    displaced: set[str] = field(default_factory=set)
 
     def mount(self, name: str, file: SandboxFile, ref: FileRef | None = None) -> None:
         # Taken out first, so that the later mount also comes later in the order.
@@ -40,7 +42,8 @@ class Workspace:
             self.refs.pop(name, None)
 
     def settle(self) -> None:
-        self.files = without_conflicts(self.files)
+        files = without_conflicts(self.files)
+        self.displaced, self.files = self.files.keys() - files.keys(), files
         self.refs = {name: ref for name, ref in self.refs.items() if name in self.files}
 
 
@@ -52,8 +55,9 @@ def assemble(caller: Caller, session: SandboxSession, refs: Iterable[FileRef]) -
     for exec_session in _legacy_exec_sessions(caller, session, refs):
         _mount_session(workspace, exec_session, outputs=False)
     known = _known_files(caller, refs)
+    found = _newest_of_same_name(caller, [ref for ref in refs if ref.id not in known and ref.name])
     for ref in refs:
-        file = known.get(ref.id) or _newest_of_same_name(caller, ref)
+        file = known.get(ref.id) or found.get(ref)
         name = ref.name or (file.name if file else "")
         if file is None or not is_safe_name(name):
             logger.info("file ref %s of session %s is unknown", ref.id, ref.session_id)
@@ -95,23 +99,36 @@ def _known_files(caller: Caller, refs: list[FileRef]) -> dict[str, SandboxFile]:
     return files.in_bulk([ref.id for ref in refs])
 
 
-def _newest_of_same_name(caller: Caller, ref: FileRef) -> SandboxFile | None:
+def _newest_of_same_name(caller: Caller, refs: list[FileRef]) -> dict[FileRef, SandboxFile]:
     """LibreChat before 0.8.6 sends the stale ref once more in the turn in which it uploads a file
     again. The name is looked for among the same user's and the same agent's files only."""
-    if not ref.name:
-        return None
+    by_owner: dict[Q, list[FileRef]] = {}
+    for ref in refs:
+        by_owner.setdefault(_owner(caller, ref), []).append(ref)
+    found = {}
+    for owner, wanted in by_owner.items():
+        files = SandboxFile.objects.current().filter(owner, session__key=caller.key)
+        same = files.filter(name__in={ref.name for ref in wanted})
+        newest: dict[str, SandboxFile] = {}
+        for file in sorted(
+            [
+                *same.order_by("name", "-created_at").distinct("name"),
+                *files.order_by("-created_at")[:FALLBACK_CANDIDATES],
+            ],
+            key=lambda file: file.created_at,
+        ):
+            newest[file.name] = newest[librechat_name(file.name)] = file
+        found.update({ref: newest[ref.name] for ref in wanted if ref.name in newest})
+    return found
+
+
+def _owner(caller: Caller, ref: FileRef) -> Q:
     owner = _of_user(caller, ref)
     entity_id = ref.entity_id or caller.entity_id
     if entity_id:
-        owner |= Q(session__entity_id=entity_id)
-    candidates = (
-        SandboxFile.objects.current()
-        .filter(owner, session__key=caller.key)
-        .order_by("-created_at")[:FALLBACK_CANDIDATES]
-    )
-    return next(
-        (file for file in candidates if ref.name in (file.name, librechat_name(file.name))), None
-    )
+        # What was uploaded to the agent is all its users'; what its runs wrote is each user's own.
+        owner |= Q(session__entity_id=entity_id, session__origin=SandboxSession.Origin.UPLOAD)
+    return owner
 
 
 def _of_user(caller: Caller, ref: FileRef) -> Q:

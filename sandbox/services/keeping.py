@@ -6,9 +6,7 @@ import mimetypes
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Greatest
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxInput, SandboxSession
@@ -19,7 +17,7 @@ from sandbox.pool import Claim
 from sandbox.services.clock import StepClock
 from sandbox.services.inputs import Workspace
 from sandbox.services.requests import Inherited, Outcome, Output
-from sandbox.services.sessions import Lease, session_lifetime
+from sandbox.services.sessions import Lease
 from sandbox.workspace import Collected
 
 
@@ -40,7 +38,8 @@ def storable(text: str) -> str:
 
 
 def content_type(name: str) -> str:
-    return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
+    # Not as a URL: one that begins with "data:" would say its type itself, at any length.
+    return mimetypes.guess_type(f"./{name}", strict=False)[0] or "application/octet-stream"
 
 
 def keep(lease: Lease, execution: Execution, ended: Ended, clock: StepClock) -> Outcome:
@@ -66,12 +65,18 @@ def keep(lease: Lease, execution: Execution, ended: Ended, clock: StepClock) -> 
         with transaction.atomic():
             lease.end()
             _keep_workspace(session, files, ended)
-            SandboxContainer.objects.filter(pk=ended.claim.container.pk).update(
+            # Unless the keeper has ended it: then it must stay so.
+            SandboxContainer.objects.filter(
+                pk=ended.claim.container.pk, state=SandboxContainer.State.LEASED
+            ).update(
                 state=SandboxContainer.State.IDLE,
                 manifest=collected.manifest,
                 last_used_at=timezone.now(),
             )
             _finish(execution, ended.verdict, ended.result, clock)
+    except (OperationalError, InterfaceError):
+        # Lost with the connection, perhaps only the commit's answer was.
+        raise
     except BaseException:
         collected.discard()
         raise
@@ -89,7 +94,7 @@ def keep_verdict(lease: Lease, execution: Execution, verdict: Verdict, clock: St
 def _keep_workspace(session: SandboxSession, files: dict[str, SandboxFile], ended: Ended) -> None:
     """Each name is afterwards either a current file of the session or one of its inputs."""
     now = timezone.now()
-    written = files.keys() | ended.collected.deleted
+    written = files.keys() | ended.collected.deleted | ended.workspace.displaced
     foreign = {
         name: file
         for name, file in ended.workspace.files.items()
@@ -101,16 +106,18 @@ def _keep_workspace(session: SandboxSession, files: dict[str, SandboxFile], ende
     if written:
         SandboxInput.objects.filter(session=session, name__in=written).delete()
     SandboxFile.objects.bulk_create(files.values())
+    for executable in (True, False):
+        # Of its own files only: another session's are as that session has them.
+        names = [name for name, mode in ended.collected.modes.items() if mode == executable]
+        if names:
+            SandboxFile.objects.filter(session=session, superseded_at=None, name__in=names).update(
+                executable=executable
+            )
     SandboxInput.objects.bulk_create(
         [SandboxInput(session=session, name=name, file=file) for name, file in foreign.items()],
         update_conflicts=True,
         unique_fields=["session", "name"],
         update_fields=["file"],
-    )
-    # What a session still uses must not expire before it.
-    used = {file.session_id for file in ended.workspace.files.values()} | {session.pk}
-    SandboxSession.objects.filter(pk__in=used).update(
-        last_used_at=now, expires_at=Greatest(F("expires_at"), now + session_lifetime())
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from audit.models import SandboxSession
@@ -24,6 +26,19 @@ RENEW_SECONDS = LEASE.total_seconds() / 4
 
 def session_lifetime() -> timedelta:
     return timedelta(hours=settings.SANDBOX_SESSION_HOURS)
+
+
+def keep_alive(session_ids: Iterable[str]) -> int:
+    """Have sessions live on from now, also while a run waits and works; how many still did."""
+    now = timezone.now()
+    return (
+        SandboxSession.objects.live()
+        .filter(pk__in=session_ids)
+        .update(
+            last_used_at=now,
+            expires_at=Greatest(F("expires_at"), now + session_lifetime()),
+        )
+    )
 
 
 def session_for_run(caller: Caller, request: RunRequest) -> SandboxSession:
@@ -68,18 +83,18 @@ def _continued(caller: Caller, session_id: str) -> SandboxSession | None:
     )
     if session and caller.user_id and session.user_id not in ("", caller.user_id):
         return None
-    return session
+    return session if session and keep_alive([session.pk]) else None
 
 
 def _hinted(caller: Caller, hint: str) -> SandboxSession:
     mine = SandboxSession.objects.filter(
         key=caller.key, user_id=caller.user_id, hint=hint, ended_at=None
     )
+    found = mine.first()
+    if found and keep_alive([found.pk]):
+        return found
     # One that has expired but is not reaped yet would still hold the hint.
     mine.expired().update(ended_at=timezone.now())
-    found = mine.first()
-    if found:
-        return found
     try:
         return _create(caller, hint=hint)
     except IntegrityError:
@@ -116,8 +131,14 @@ class Lease:
 
     def end(self) -> None:
         """Give the session back. In a transaction, this is what lets only its holder commit."""
-        if not self._ended and not self.session.release(self.token):
+        if self._ended:
+            return
+        if not self.session.release(self.token):
             raise LeaseLost("Another worker took the session over")
+        # Only then: a transaction that fails has not given it back.
+        transaction.on_commit(self._note_end)
+
+    def _note_end(self) -> None:
         self._ended = True
 
 

@@ -17,8 +17,9 @@ TIDY_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
 
 
-class Stop(Exception):
-    """SIGTERM or SIGINT came."""
+class Stop(BaseException):
+    """SIGTERM or SIGINT came. As KeyboardInterrupt is, it is none of the exceptions that anybody
+    catches: the second signal is ignored, so the first must not be lost in a log handler."""
 
 
 class Command(BaseCommand):
@@ -68,8 +69,6 @@ class Command(BaseCommand):
                 trouble = str(error)
                 connection.close()
                 time.sleep(1)
-            except Stop:
-                raise
             except Exception:
                 logger.exception("a pass failed, will try again")
                 time.sleep(TIDY_SECONDS)

@@ -1,9 +1,11 @@
 """From refs, old and new, right and stale, to the files in the workspace."""
 
+from typing import Any
+
 import pytest
 
 from sandbox import services, store
-from sandbox.services import Caller, FileRef, Scope
+from sandbox.services import Caller, FileRef, Scope, inputs
 from tests.unit.sandbox.helpers import content, legacy, put, ref, run
 
 pytestmark = pytest.mark.usefixtures("fake")
@@ -34,6 +36,13 @@ def test_a_name_cannot_be_file_and_directory_so_the_later_wins(alice: Caller) ->
     first, second = put(alice, ("a", b"one"), ("a/b", b"two")).files
     assert run(alice, LIST, files=[ref(first), ref(second)]).verdict.stdout == "['a/b']\n"
     assert run(alice, LIST, files=[ref(second), ref(first)]).verdict.stdout == "['a']\n"
+
+
+def test_a_directory_in_place_of_a_file_is_what_the_session_then_has(alice: Caller) -> None:
+    nested = put(alice, ("a/b", b"two")).files[0]
+    run(alice, "open('a', 'w').write('one')", hint="c")
+    assert run(alice, LIST, hint="c", files=[ref(nested)]).verdict.stdout == "['a/b']\n"
+    assert run(alice, LIST, hint="c").verdict.stdout == "['a/b']\n"
 
 
 def test_unchanged_inputs_are_inherited_for_new_refs_only(alice: Caller) -> None:
@@ -76,6 +85,18 @@ def test_a_stale_ref_finds_the_name_that_librechat_made_of_it(alice: Caller) -> 
     assert run(alice, LIST, files=[stale]).verdict.stdout == "['_bersicht__1_.csv']\n"
 
 
+def test_stale_refs_are_looked_up_together_and_however_old_the_file_is(
+    alice: Caller, django_assert_max_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "FALLBACK_CANDIDATES", 5)
+    put(alice, ("a.txt", b"old"))
+    put(alice, *((f"{number}.txt", b"") for number in range(10)))
+    unknown = [FileRef(id=f"{n:021}", session_id="y" * 21, name=f"{n}.csv") for n in range(100)]
+    with django_assert_max_num_queries(60):
+        ran = run(alice, READ, files=[*unknown, STALE])
+    assert ran.verdict.stdout == "old"
+
+
 def test_a_stale_ref_never_finds_another_users_or_keys_file(alice: Caller, bob: Caller) -> None:
     put(Caller(key=alice.key, user_id="u1"), ("a.txt", b"secret"))
     for caller in (bob, alice, Caller(key=alice.key, user_id="u2")):
@@ -88,6 +109,14 @@ def test_a_stale_ref_finds_an_agents_file_for_all_its_users(alice: Caller) -> No
     put(Caller(key=alice.key, user_id="author", entity_id="agent_1"), ("a.txt", b"shared"))
     ran = run(Caller(key=alice.key, user_id="u2", entity_id="agent_1"), READ, files=[STALE])
     assert ran.verdict.stdout == "shared"
+
+
+def test_a_stale_ref_never_finds_what_another_user_of_the_agent_made(alice: Caller) -> None:
+    author = Caller(key=alice.key, user_id="u1", entity_id="agent_1")
+    run(author, "open('a.txt', 'w').write('secret')")
+    for user_id in ("u2", ""):
+        other = Caller(key=alice.key, user_id=user_id, entity_id="agent_1")
+        assert run(other, LIST, files=[STALE]).verdict.stdout == "[]\n"
 
 
 def test_another_keys_file_is_unknown(alice: Caller, bob: Caller) -> None:
@@ -132,6 +161,22 @@ def test_a_deleted_file_is_gone_from_the_workspace_too(alice: Caller) -> None:
     file = first.outputs[0].file
     services.delete_file(alice, file.session_id, file.pk, Scope())
     assert run(alice, LIST, session_id=first.session.pk).verdict.stdout == "[]\n"
+
+
+def test_a_file_deleted_while_others_are_brought_in_is_left_out(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = put(alice, ("a.txt", b"one"), ("b.txt", b"two")).files
+    exists = store.exists
+
+    def and_then_it_goes(store_key: str) -> bool:
+        there = exists(store_key)
+        if store_key == second.store_key:
+            store.delete_file(store_key)
+        return there
+
+    monkeypatch.setattr(store, "exists", and_then_it_goes)
+    assert run(alice, LIST, files=[ref(first), ref(second)]).verdict.stdout == "['a.txt']\n"
 
 
 def test_bytes_that_the_store_has_lost_do_not_end_a_conversation(alice: Caller) -> None:

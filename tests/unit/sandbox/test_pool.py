@@ -1,16 +1,21 @@
+import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from audit.models import Execution, SandboxContainer, SandboxSession
+from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
 from keys.models import APIKey
 from sandbox import keeper, pool, services, store
 from sandbox.confinement import confinement
+from sandbox.engines.base import Attachment
 from sandbox.errors import AtCapacity, ContainerLost, EngineUnavailable, SandboxError
 from sandbox.services import Caller, RunRequest
 from tests.fakes.engine import FakeEngine
@@ -110,6 +115,66 @@ def test_a_container_killed_during_a_run_is_our_fault_and_loses_nothing(
     assert fake.list() != [container]
 
 
+@contextmanager
+def failing_statement(*words: str) -> Iterator[None]:
+    """The connection breaks at the statement that has these words."""
+
+    def execute(then: Any, sql: str, *rest: Any) -> Any:
+        if all(word in sql for word in words):
+            raise OperationalError("the connection is lost")
+        return then(sql, *rest)
+
+    with connection.execute_wrapper(execute):
+        yield
+
+
+def test_a_failed_transaction_leaves_no_lease(alice: Caller) -> None:
+    with failing_statement("INSERT", "audit_sandboxfile"), pytest.raises(OperationalError):
+        run(alice, "open('a.txt', 'w').write('one')")
+    assert SandboxSession.objects.get().lease_expires_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_fails_before_the_run_leaves_nothing_attached(
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = Caller(key=APIKey.issue(name="Alice")[0])
+    opened: list[Attachment] = []
+    attach = fake.attach
+
+    def noting(name: str) -> Attachment:
+        opened.append(attach(name))
+        return opened[-1]
+
+    monkeypatch.setattr(fake, "attach", noting)
+    with failing_statement("UPDATE", "container_source"), pytest.raises(OperationalError):
+        run(caller, "print(1)")
+    assert [attachment.recv(0.1) for attachment in opened] == [b""] * len(opened)
+    assert fake.list() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_container_that_the_keeper_ended_is_not_brought_back(fake: FakeEngine) -> None:
+    """The lease had run out for a moment, and the engine was too busy to remove the container."""
+    caller = Caller(key=APIKey.issue(name="Alice")[0])
+    first = run(caller, "open('a.txt', 'w').write('one')")
+
+    def end() -> None:
+        SandboxSession.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        fake.down = True
+        keeper.end_containers()
+        fake.down = False
+        connection.close()
+
+    timer = threading.Timer(0.7, end)
+    timer.start()
+    run(caller, "import time; time.sleep(2)", session_id=first.session.pk)
+    timer.join()
+    assert states() == ["gone"]
+    again = run(caller, "print(open('a.txt').read())", session_id=first.session.pk)
+    assert again.verdict.stdout == "one\n"
+
+
 def test_an_idle_container_is_removed_in_time(
     alice: Caller, fake: FakeEngine, settings: Settings
 ) -> None:
@@ -134,6 +199,26 @@ def test_an_expired_session_ends_with_its_files_and_its_container(
     assert not store.exists(file.store_key)
     assert fake.list() == []
     assert keeper.reap_sessions() == 0
+
+
+def test_a_session_whose_hint_was_used_again_is_reaped_too(alice: Caller, fake: FakeEngine) -> None:
+    first = run(alice, "open('a.txt', 'w').write('one')", hint="c")
+    SandboxSession.objects.update(expires_at=timezone.now())
+    second = run(alice, "print(1)", hint="c")
+    keeper.tidy()
+    assert not store.exists(first.outputs[0].file.store_key)
+    [container] = SandboxContainer.objects.occupying()
+    assert container.session == second.session
+
+
+def test_what_a_crashed_reaper_left_is_reaped_by_the_next(alice: Caller) -> None:
+    ran = run(alice, "open('a.txt', 'w').write('one')")
+    SandboxSession.objects.update(expires_at=timezone.now(), ended_at=timezone.now())
+    keeper.reap_sessions()
+    file = ran.outputs[0].file
+    file.refresh_from_db()
+    assert file.deleted_at is not None
+    assert not store.exists(file.store_key)
 
 
 def crashed_run(caller: Caller) -> Execution:
@@ -200,6 +285,82 @@ def test_a_container_of_an_older_image_is_not_used(alice: Caller, settings: Sett
     assert ran.verdict.stdout == "one\n"
     keeper.end_containers()
     assert states() == ["gone", "gone", "idle"]
+
+
+def test_a_pool_that_cannot_be_filled_leaves_no_rows(fake: FakeEngine, db: None) -> None:
+    fake.down = True
+    for _ in range(3):
+        with pytest.raises(EngineUnavailable):
+            keeper.refill()
+    fake.down = False
+    assert not SandboxContainer.objects.exists()
+
+
+def test_the_sweep_takes_what_has_no_row_and_nothing_else(
+    alice: Caller, django_assert_max_num_queries: Any
+) -> None:
+    ran = run(alice, "for i in range(30): open(f'{i}.txt', 'w').write('x')")
+    deleted, orphan, spooled = ran.outputs[0].file, store.IncomingFile(), store.IncomingFile()
+    SandboxFile.objects.filter(pk=deleted.pk).update(deleted_at=timezone.now())
+    orphan.keep(f"{ran.session.pk[:2]}/{ran.session.pk}/orphan")
+    long_ago = time.time() - store.ABANDONED_SECONDS - 1
+    for path in store.root().rglob("*"):
+        os.utime(path, (long_ago, long_ago))
+    fresh = store.IncomingFile()
+    with django_assert_max_num_queries(5):
+        assert keeper.sweep_store() == 3
+    assert not store.exists(deleted.store_key)
+    assert all(store.exists(output.file.store_key) for output in ran.outputs[1:])
+    spooled.discard()
+    fresh.keep("new")
+
+
+def test_a_dead_run_in_line_does_not_stop_those_behind_it(
+    alice: Caller, settings: Settings
+) -> None:
+    """Its worker was killed; the client asks again in the same session, whose lease then lives."""
+    settings.SANDBOX_QUEUE_SECONDS = 1
+    first = run(alice, "print(1)")
+    keeper.drain()
+    dead = Execution.objects.create(key=alice.key, session=first.session, language="py")
+    dead.queue()
+    assert run(alice, "print(2)", session_id=first.session.pk).verdict.stdout == "2\n"
+    assert first.session.lease()
+    assert run(alice, "print(3)").verdict.stdout == "3\n"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_whose_container_is_starting_no_longer_stands_in_line(
+    fake: FakeEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SANDBOX_MAX_CONTAINERS = 2
+    caller = Caller(key=APIKey.issue(name="Alice")[0])
+    blocker = pool.reserve(), pool.reserve()
+    create, started = fake.create, []
+
+    def slowly(name: str, **values: Any) -> None:
+        started.append(time.monotonic())
+        time.sleep(1.5)
+        create(name, **values)
+
+    monkeypatch.setattr(fake, "create", slowly)
+
+    def once() -> None:
+        try:
+            run(caller, "print(1)")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=once) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    for container in blocker:
+        assert container
+        pool.discard(container, "makes room")
+    for thread in threads:
+        thread.join()
+    assert started[1] - started[0] < 1
 
 
 def test_drain_leaves_no_container(alice: Caller, fake: FakeEngine) -> None:

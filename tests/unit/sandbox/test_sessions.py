@@ -1,9 +1,19 @@
 """Which session a run belongs to, and what it finds there."""
 
+from datetime import timedelta
+from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+from typing import Any
+
 import pytest
+from django.db import OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from audit.models import Execution, SandboxFile, SandboxSession
-from sandbox.services import Caller
+from keys.models import APIKey
+from sandbox.services import Caller, RunRequest
+from sandbox.services.sessions import session_for_run
 from tests.fakes.engine import FakeEngine
 from tests.unit.sandbox.helpers import content, put, ref, run
 
@@ -43,6 +53,17 @@ def test_a_session_outlives_its_container(alice: Caller, fake: FakeEngine) -> No
     )
     assert second.verdict.stdout == "oneTrue\n"
     assert not second.reused
+
+
+def test_a_mode_that_a_later_run_set_outlives_the_container(
+    alice: Caller, fake: FakeEngine
+) -> None:
+    first = run(alice, "open('run.sh', 'w').write('echo')")
+    run(alice, "__import__('os').chmod('run.sh', 0o755)", session_id=first.session.pk)
+    for container in fake.list():
+        fake.kill(container.name)
+    asked = run(alice, "print(__import__('os').access('run.sh', 1))", session_id=first.session.pk)
+    assert asked.verdict.stdout == "True\n"
 
 
 def test_a_request_with_files_does_not_continue_a_session(alice: Caller) -> None:
@@ -121,6 +142,17 @@ def test_a_file_written_again_gets_a_new_id_and_the_old_one_stays_readable(alice
     assert list(SandboxFile.objects.current()) == [new]
 
 
+def test_many_files_do_not_use_up_the_servers_descriptors(alice: Caller) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    soft, hard = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (before + 100, hard))
+    try:
+        ran = run(alice, "for i in range(200): open(f'{i}.txt', 'w').write('x')")
+    finally:
+        setrlimit(RLIMIT_NOFILE, (soft, hard))
+    assert SandboxFile.objects.filter(session=ran.session).count() == 200
+
+
 def test_the_same_bytes_again_are_no_new_file(alice: Caller) -> None:
     first = run(alice, WRITE)
     second = run(
@@ -153,9 +185,50 @@ def test_an_older_version_asked_for_by_ref_is_what_the_session_then_has(alice: C
     assert run(alice, READ, hint="c").verdict.stdout == "one"
 
 
+@pytest.mark.parametrize("by", ["id", "hint"])
+def test_a_session_that_is_asked_for_does_not_expire_before_its_run(alice: Caller, by: str) -> None:
+    first = run(alice, WRITE, hint="c")
+    SandboxSession.objects.update(expires_at=timezone.now() + timedelta(seconds=1))
+    asked = (
+        RunRequest(language="py", code="", session_id=first.session.pk)
+        if by == "id"
+        else RunRequest(language="py", code="", hint="c")
+    )
+    found = session_for_run(alice, asked)
+    found.refresh_from_db()
+    assert found.pk == first.session.pk
+    assert found.expires_at > timezone.now() + timedelta(hours=1)
+
+
 def test_using_a_file_keeps_its_session_alive(alice: Caller) -> None:
     uploaded = put(alice, ("a.txt", b"one"))
     before = uploaded.session.expires_at
     run(alice, READ, files=[ref(uploaded.files[0])])
     uploaded.session.refresh_from_db()
     assert uploaded.session.expires_at > before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_whose_answer_is_lost_loses_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = Caller(key=APIKey.issue(name="Alice")[0])
+    first = run(caller, WRITE)
+    real_commit = BaseDatabaseWrapper._commit  # type: ignore[attr-defined]
+    written: list[str] = []
+
+    def note(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith('INSERT INTO "audit_sandboxfile"'):
+            written.append(sql)
+        return execute(sql, *rest)
+
+    def commit_and_lose_the_answer(self: Any) -> None:
+        real_commit(self)
+        if written:
+            written.clear()
+            self.connection.close()
+            raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "_commit", commit_and_lose_the_answer)
+    with connection.execute_wrapper(note), pytest.raises(OperationalError):
+        run(caller, "open('a.txt', 'w').write('two')", session_id=first.session.pk)
+    assert written == []
+    assert run(caller, READ, session_id=first.session.pk).verdict.stdout == "two"

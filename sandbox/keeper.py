@@ -26,8 +26,10 @@ SWEEP_BATCH = 1000
 
 
 def tidy() -> None:
-    """Everything but filling the pool: also what `reapsessions` does."""
+    """Everything but filling the pool and looking through the whole store."""
+    store.sweep_incoming()
     reap_sessions()
+    expire_versions()
     abort_executions()
     end_containers()
     remove_strays()
@@ -47,6 +49,20 @@ def reap_sessions() -> int:
     for container in SandboxContainer.objects.idle().filter(session__in=ended):
         pool.discard(container, "its session expired")
     return reaped
+
+
+def expire_versions() -> int:
+    """Delete versions that a later run has replaced, once they are as old as a session that was
+    never used again: a session in daily use would otherwise keep them all."""
+    before = timezone.now() - timedelta(hours=settings.SANDBOX_SESSION_HOURS)
+    replaced = SandboxFile.objects.filter(deleted_at=None, superseded_at__lt=before, used_by=None)
+    expired = list(replaced[:SWEEP_BATCH])
+    for file in expired:
+        store.delete_file(file.store_key)
+    SandboxFile.objects.filter(pk__in=[file.pk for file in expired]).update(
+        deleted_at=timezone.now()
+    )
+    return len(expired)
 
 
 def abort_executions() -> int:
@@ -110,7 +126,7 @@ def remove_strays() -> None:
 def sweep_store() -> int:
     """Remove bytes without a row, as a crash between the two leaves them."""
     swept = 0
-    old = store.abandoned()
+    old = store.kept_long_ago()
     while paths := list(islice(old, SWEEP_BATCH)):
         names = [path.name for path in paths]
         kept = SandboxFile.objects.filter(pk__in=names, deleted_at=None)

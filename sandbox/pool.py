@@ -189,10 +189,7 @@ def fill(container: SandboxContainer) -> bool:
 def evict_one(reason: str) -> bool:
     """Remove the idle container that was used least recently. Its files are in the store."""
     idle = next(iter(SandboxContainer.objects.raw(EVICT_IDLE, [reason])), None)
-    if idle is None:
-        return False
-    remove(idle)
-    return True
+    return idle is not None and remove(idle)
 
 
 def discard(container: SandboxContainer, reason: str) -> None:
@@ -203,14 +200,15 @@ def discard(container: SandboxContainer, reason: str) -> None:
     remove(container)
 
 
-def remove(container: SandboxContainer) -> None:
+def remove(container: SandboxContainer) -> bool:
     """Remove an ended container from the engine; if that fails now, the keeper tries again."""
     try:
         engine().remove(container.name)
     except (EngineUnavailable, ContainerLost):
         logger.debug("could not remove %s, the keeper will", container.name)
-        return
+        return False
     SandboxContainer.objects.filter(pk=container.pk).update(removed_at=timezone.now())
+    return True
 
 
 def notify() -> None:

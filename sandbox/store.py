@@ -14,11 +14,12 @@ from typing import BinaryIO
 
 from django.conf import settings
 
+from sandbox import spool
 from sandbox.errors import SandboxFileNotFound, StoreUnavailable
 
 INCOMING = ".incoming"
-# Longer than any upload or run takes, so that nothing in use looks abandoned.
-ABANDONED_SECONDS = 6 * 3600
+# Far longer than it takes from the bytes to their row.
+ABANDONED_SECONDS = 3600
 
 
 @contextmanager
@@ -39,8 +40,7 @@ class IncomingFile:
 
     def __init__(self) -> None:
         with _reporting():
-            directory = root() / INCOMING
-            directory.mkdir(parents=True, exist_ok=True)
+            directory = spool.directory(root() / INCOMING)
             # Closed by close() or discard(), which outlive this call.
             self._file = tempfile.NamedTemporaryFile(dir=directory, delete=False)  # noqa: SIM115
         self._hash = hashlib.sha256()
@@ -120,12 +120,15 @@ def delete_session(session_id: str) -> None:
     shutil.rmtree(root() / session_id[:2] / session_id, ignore_errors=True)
 
 
-def abandoned() -> Iterator[Path]:
-    """Bytes that a crash may have left: half-received files, and kept ones that are old enough
-    to have a row by now (the caller knows whether they do)."""
+def sweep_incoming() -> int:
+    """Remove what killed processes were receiving."""
+    return spool.sweep(root() / INCOMING)
+
+
+def kept_long_ago() -> Iterator[Path]:
+    """Kept files, named by their ids, that are old enough to have a row."""
     before = time.time() - ABANDONED_SECONDS
-    for directory in (INCOMING, "*/*"):
-        for path in root().glob(f"{directory}/*"):
-            with suppress(FileNotFoundError):
-                if path.is_file() and path.stat().st_mtime < before:
-                    yield path
+    for path in root().glob("[!.]*/*/*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and path.stat().st_mtime < before:
+                yield path

@@ -20,6 +20,9 @@ from sandbox.services.requests import Inherited, Outcome, Output
 from sandbox.services.sessions import Lease
 from sandbox.workspace import Collected
 
+# A container may say anything; Postgres takes no more.
+MAX_INTEGER = 2**31 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -138,8 +141,8 @@ def _finish(
     if result:
         execution.stdout_bytes = result.stdout_bytes
         execution.stderr_bytes = result.stderr_bytes
-        execution.wall_ms = result.wall_ms
-        execution.cpu_ms = result.cpu_ms
+        execution.wall_ms = min(result.wall_ms, MAX_INTEGER)
+        execution.cpu_ms = min(result.cpu_ms, MAX_INTEGER)
         execution.memory_bytes = result.peak_memory_bytes
     execution.step_ms = clock.steps
     execution.save(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -93,14 +94,30 @@ def test_two_servers_share_a_session(service: Service) -> None:
     service.others.pop().stop()
 
 
+def half_an_upload(service: Service) -> socket.socket:
+    """The connection of a client that has sent half a file so far."""
+    head = (
+        "POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+        f"X-API-Key: {service.key}\r\nContent-Type: multipart/form-data; boundary=xxx\r\n\r\n"
+        '--xxx\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n\r\n'
+    )
+    connection = socket.create_connection(("127.0.0.1", service.port))
+    connection.sendall(head.encode() + bytes(500_000))
+    return connection
+
+
 def test_a_server_killed_during_a_run_leaves_nothing_behind(service: Service) -> None:
     session_id = service.run(WRITE)["session_id"]
+    incoming = Path(service.environment["SANDBOX_STORE_DIR"]) / ".incoming"
+    upload = half_an_upload(service)
+    wait_until(lambda: any(path.stat().st_size for path in incoming.glob("*/*")))
     thread, answers = in_background(service, SLEEP, session_id=session_id)
     wait_for_run(service, session_id)
     container = service.container_of(session_id)
     assert service.api
     service.api.kill()
     thread.join()
+    upload.close()
     assert isinstance(answers[0], requests.ConnectionError)
     service.start_api()
     # It waits until the dead server's lease has expired.
@@ -108,8 +125,7 @@ def test_a_server_killed_during_a_run_leaves_nothing_behind(service: Service) ->
     wait_until(lambda: container not in service.containers())
     left = "print(Execution.objects.running().count())"
     wait_until(lambda: service.sql(left).strip() == "0")
-    incoming = Path(service.environment["SANDBOX_STORE_DIR"]) / ".incoming"
-    assert list(incoming.iterdir()) == []
+    wait_until(lambda: list(incoming.glob("*/*")) == [])
 
 
 def test_a_server_told_to_stop_finishes_its_runs(service: Service) -> None:

@@ -56,10 +56,10 @@ class Command(BaseCommand):
                 if time.monotonic() - tidied > TIDY_SECONDS:
                     keeper.tidy()
                     tidied = time.monotonic()
+                keeper.refill()
                 if time.monotonic() - swept > SWEEP_SECONDS:
                     keeper.sweep_store()
                     swept = time.monotonic()
-                keeper.refill()
                 self._wait()
                 trouble = ""
             except (DatabaseError, SandboxError) as error:

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from sandbox import keeper
+from sandbox import keeper, store
 
 
 class Command(BaseCommand):
@@ -10,10 +10,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         reaped = keeper.reap_sessions()
+        keeper.expire_versions()
         aborted = keeper.abort_executions()
         keeper.end_containers()
         keeper.remove_strays()
-        swept = keeper.sweep_store()
+        swept = store.sweep_incoming() + keeper.sweep_store()
         self.stdout.write(
             f"ended {reaped} expired sessions, aborted {aborted} abandoned executions,"
             f" swept {swept} files without a row"

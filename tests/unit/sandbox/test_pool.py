@@ -221,6 +221,19 @@ def test_what_a_crashed_reaper_left_is_reaped_by_the_next(alice: Caller) -> None
     assert not store.exists(file.store_key)
 
 
+def test_a_replaced_version_expires_while_its_session_lives_on(alice: Caller) -> None:
+    first = run(alice, "open('a.txt', 'w').write('one')", hint="c")
+    second = run(alice, "open('a.txt', 'w').write('two')", hint="c")
+    assert keeper.expire_versions() == 0
+    SandboxFile.objects.filter(pk=first.outputs[0].file.pk).update(
+        superseded_at=timezone.now() - timedelta(days=3)
+    )
+    assert keeper.expire_versions() == 1
+    assert not store.exists(first.outputs[0].file.store_key)
+    assert store.exists(second.outputs[0].file.store_key)
+    assert run(alice, "print(open('a.txt').read())", hint="c").verdict.stdout == "two\n"
+
+
 def crashed_run(caller: Caller) -> Execution:
     """What a killed worker leaves: a leased session and container, a running execution."""
     ran = run(caller, "open('a.txt', 'w').write('one')")
@@ -308,7 +321,7 @@ def test_the_sweep_takes_what_has_no_row_and_nothing_else(
         os.utime(path, (long_ago, long_ago))
     fresh = store.IncomingFile()
     with django_assert_max_num_queries(5):
-        assert keeper.sweep_store() == 3
+        assert keeper.sweep_store() == 2
     assert not store.exists(deleted.store_key)
     assert all(store.exists(output.file.store_key) for output in ran.outputs[1:])
     spooled.discard()

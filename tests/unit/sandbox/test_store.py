@@ -1,4 +1,7 @@
 import os
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -63,13 +66,42 @@ def test_deleting_twice_is_no_error(store_dir: Path) -> None:
     assert files(store_dir) == []
 
 
-def test_only_old_bytes_count_as_abandoned(store_dir: Path) -> None:
-    spooled, kept, fresh = incoming(), incoming(), incoming()
-    kept.keep(KEY)
+def test_only_old_bytes_are_expected_to_have_a_row(store_dir: Path) -> None:
+    incoming().keep(KEY)
+    incoming().keep("ab/abc/fresh")
+    spooled = incoming()
     long_ago = time.time() - store.ABANDONED_SECONDS - 1
-    os.utime(spooled._file.name, (long_ago, long_ago))
-    os.utime(store_dir / KEY, (long_ago, long_ago))
-    assert sorted(path.name for path in store.abandoned()) == sorted(
-        [Path(spooled._file.name).name, "file"]
-    )
-    fresh.discard()
+    for name in (store_dir / KEY, spooled._file.name):
+        os.utime(name, (long_ago, long_ago))
+    assert list(store.kept_long_ago()) == [store_dir / KEY]
+    spooled.discard()
+
+
+RECEIVE = """
+import sys, time
+from pathlib import Path
+from sandbox import spool
+(spool.directory(Path(sys.argv[1])) / "half").write_text("half")
+print("there", flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_was_receiving_is_swept_and_nothing_else(store_dir: Path) -> None:
+    mine = incoming()
+    command = [sys.executable, "-c", RECEIVE, str(store_dir / store.INCOMING)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"there\n"
+        assert store.sweep_incoming() == 0
+        other.kill()
+    assert store.sweep_incoming() == 1
+    mine.keep(KEY)
+    assert files(store_dir) == [KEY]
+
+
+def test_a_store_that_was_emptied_is_used_again(store_dir: Path) -> None:
+    incoming().discard()
+    shutil.rmtree(store_dir)
+    incoming().keep(KEY)
+    assert files(store_dir) == [KEY]

@@ -39,6 +39,7 @@ def directory(parent: Path) -> Path:
         if held and held.pid == os.getpid():
             if held.parent == parent and held.path.is_dir():
                 return held.path
+            _held = None
             os.close(held.descriptor)
         _held = _hold(parent)
         return _held.path

@@ -160,16 +160,18 @@ def test_a_container_that_the_keeper_ended_is_not_brought_back(fake: FakeEngine)
     first = run(caller, "open('a.txt', 'w').write('one')")
 
     def end() -> None:
+        while not Execution.objects.running().exclude(container=None).exists():
+            time.sleep(0.05)
         SandboxSession.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         fake.down = True
         keeper.end_containers()
         fake.down = False
         connection.close()
 
-    timer = threading.Timer(0.7, end)
-    timer.start()
+    ending = threading.Thread(target=end)
+    ending.start()
     run(caller, "import time; time.sleep(2)", session_id=first.session.pk)
-    timer.join()
+    ending.join()
     assert states() == ["gone"]
     again = run(caller, "print(open('a.txt').read())", session_id=first.session.pk)
     assert again.verdict.stdout == "one\n"

@@ -123,6 +123,8 @@ def _newest_of_same_name(caller: Caller, refs: list[FileRef]) -> dict[FileRef, S
 
 
 def _owner(caller: Caller, ref: FileRef) -> Q:
+    if ref.kind in (SandboxSession.Kind.AGENT, SandboxSession.Kind.SKILL):
+        return Q(session__kind=ref.kind, session__resource_id=ref.resource_id or "")
     owner = _of_user(caller, ref)
     entity_id = ref.entity_id or caller.entity_id
     if entity_id:

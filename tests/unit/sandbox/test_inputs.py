@@ -1,5 +1,6 @@
 """From refs, old and new, right and stale, to the files in the workspace."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,6 +118,23 @@ def test_a_stale_ref_never_finds_what_another_user_of_the_agent_made(alice: Call
     for user_id in ("u2", ""):
         other = Caller(key=alice.key, user_id=user_id, entity_id="agent_1")
         assert run(other, LIST, files=[STALE]).verdict.stdout == "[]\n"
+
+
+def test_a_ref_names_the_user_whom_the_bash_tool_does_not(alice: Caller) -> None:
+    put(Caller(key=alice.key, user_id="u1"), ("a.txt", b"mine"))
+    put(Caller(key=alice.key, user_id="u2"), ("a.txt", b"another's"))
+    run(alice, "open('a.txt', 'w').write('of a run without a user')")
+    modern = replace(STALE, legacy=False, kind="user", resource_id="u1")
+    assert run(alice, READ, files=[modern]).verdict.stdout == "mine"
+    assert run(alice, LIST, files=[replace(modern, resource_id="u3")]).verdict.stdout == "[]\n"
+
+
+def test_a_stale_ref_to_a_skill_finds_that_skills_files_only(alice: Caller) -> None:
+    put(alice, ("a.txt", b"my own"))
+    put(alice, ("a.txt", b"the skill's"), scope=Scope(kind="skill", resource_id="s1", version=2))
+    modern = replace(STALE, legacy=False, kind="skill", resource_id="s1", version=2)
+    assert run(alice, READ, files=[modern]).verdict.stdout == "the skill's"
+    assert run(alice, LIST, files=[replace(modern, resource_id="s2")]).verdict.stdout == "[]\n"
 
 
 def test_another_keys_file_is_unknown(alice: Caller, bob: Caller) -> None:

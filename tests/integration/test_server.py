@@ -18,7 +18,13 @@ from tests.service import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 # The tests' own settings; script/server makes its own.
-NOT_INHERITED = {"DATABASE_URL", "SECRET_KEY", "SANDBOX_INSTALLATION", "SANDBOX_STORE_DIR"}
+NOT_INHERITED = {
+    "DATABASE_URL",
+    "SECRET_KEY",
+    "SANDBOX_IMAGE",
+    "SANDBOX_INSTALLATION",
+    "SANDBOX_STORE_DIR",
+}
 START_SECONDS = 300
 
 

@@ -21,6 +21,7 @@ from sandbox.confinement import confinement
 from sandbox.engines import engine
 from sandbox.errors import AtCapacity, ContainerLost, EngineUnavailable, SandboxError
 from sandbox.runner.protocol import VERSION
+from sandbox.wire import nothing
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +49,6 @@ EVICT_IDLE = """
         ORDER BY last_used_at LIMIT 1 FOR UPDATE SKIP LOCKED
     ) RETURNING *
 """
-
-
-def nothing() -> None:
-    pass
 
 
 def never() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, NoReturn, cast, get_args
 
 from sandbox.errors import ContainerLost, ProtocolError, WorkspaceFull
@@ -23,6 +23,10 @@ MAX_SKIPPED_NAMES = 20
 class Hello:
     version: str
     languages: tuple[str, ...]
+    # Its preloaded interpreter is ready.
+    hot: bool
+    # How many programs that has run.
+    served: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,17 @@ class CollectLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CollectRequest:
+    """What to fetch from a workspace. `known` maps names to the SHA-256 of what needs no bytes."""
+
+    known: Mapping[str, str]
+    limits: CollectLimits
+
+    def message(self) -> Control:
+        return {"known": dict(self.known), **asdict(self.limits)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
     entries: list[Entry]
     skipped: Skipped
@@ -86,7 +101,13 @@ def check(answer: Control) -> Control:
 
 def hello(answer: Control) -> Hello:
     languages = [_text(language) for language in _list(answer, "languages")]
-    return Hello(version=_text(answer.get("version")), languages=tuple(languages))
+    return Hello(
+        version=_text(answer.get("version")),
+        languages=tuple(languages),
+        hot=answer.get("hot") is True,
+        # An older runner does not say, and is to be told apart by its version.
+        served=_count(answer, "served") if "served" in answer else 0,
+    )
 
 
 def run_result(answer: Control, stdout: bytes, stderr: bytes) -> RunResult:
@@ -114,7 +135,8 @@ def run_result(answer: Control, stdout: bytes, stderr: bytes) -> RunResult:
     return result
 
 
-def collection(answer: Control, known: Mapping[str, str], limits: CollectLimits) -> Collection:
+def collection(answer: Control, request: CollectRequest) -> Collection:
+    known, limits = request.known, request.limits
     entries = [_entry(value, limits) for value in _list(answer, "files")]
     kept_back = {name for name in _list(answer, "kept_back") if isinstance(name, str)}
     if (

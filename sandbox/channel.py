@@ -7,13 +7,21 @@ exception but `WorkspaceFull` leaves a request half done: the container must the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import BinaryIO, Protocol, Self
 
 from sandbox import answers
-from sandbox.answers import Collection, CollectLimits, Entry, Hello, RunResult, Skipped
+from sandbox.answers import (
+    Collection,
+    CollectLimits,
+    CollectRequest,
+    Entry,
+    Hello,
+    RunResult,
+    Skipped,
+)
 from sandbox.engines.base import Attachment
 from sandbox.errors import ContainerLost, ProtocolError, RunnerMismatch
 from sandbox.runner.protocol import CONTROL, DATA, MAX_DATA, STDERR, STDOUT, VERSION, Control
@@ -22,6 +30,7 @@ from sandbox.wire import Wire, control, nothing
 __all__ = [
     "Channel",
     "CollectLimits",
+    "CollectRequest",
     "Collection",
     "Entry",
     "Hello",
@@ -41,6 +50,9 @@ CANCEL_SECONDS = 15.0
 
 class Writable(Protocol):
     def write(self, data: bytes, /) -> object: ...
+
+
+Sink = Callable[[Entry], AbstractContextManager[Writable]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +95,11 @@ class Channel:
     def close(self) -> None:
         self._wire.close()
 
-    def hello(self, timeout: float) -> Hello:
-        """Wait until the runner is up. One of another version than ours is of no use."""
-        hello = answers.hello(self._ask({"verb": "hello"}, timeout))
+    def hello(self, timeout: float, *, hot_within: float = 0.0) -> Hello:
+        """Wait until the runner is up, and then so long for its preloaded interpreter. A runner of
+        another version than ours is of no use."""
+        message = {"verb": "hello", "hot_within": hot_within}
+        hello = answers.hello(self._ask(message, timeout + hot_within))
         if hello.version != VERSION:
             raise RunnerMismatch(
                 f"The sandbox image holds runner {hello.version}, this server speaks with "
@@ -106,6 +120,10 @@ class Channel:
         """Remove files, and the directories that become empty by it."""
         self._ask({"verb": "remove", "names": list(names)}, ANSWER_SECONDS)
 
+    def reset(self) -> None:
+        """Make the container as good as new."""
+        self._ask({"verb": "reset"}, ANSWER_SECONDS)
+
     def run(
         self,
         *,
@@ -114,9 +132,11 @@ class Channel:
         args: Sequence[str],
         limits: RunLimits,
         abandoned: Callable[[], bool],
+        then_collect: CollectRequest | None = None,
     ) -> RunResult:
         """Run a program to its end. Once `abandoned` says so, it is killed and the result's
-        reason is "cancelled"."""
+        reason is "cancelled". What is to be collected comes without being asked for again, and
+        must be taken by `receive_collection`."""
         self._wire.open_request(
             {
                 "verb": "run",
@@ -124,28 +144,31 @@ class Channel:
                 "code_bytes": len(code),
                 "args": list(args),
                 **asdict(limits),
+                **({"collect": then_collect.message()} if then_collect else {}),
             },
             seconds=limits.wall_seconds + RUN_GRACE_SECONDS + _patience(len(code)),
+            data=code[:MAX_DATA],
         )
-        for start in range(0, len(code), MAX_DATA):
+        for start in range(MAX_DATA, len(code), MAX_DATA):
             self._wire.send(DATA, code[start : start + MAX_DATA])
         return self._follow(limits.output_bytes, abandoned)
 
-    def collect(
-        self,
-        known: Mapping[str, str],
-        limits: CollectLimits,
-        sink: Callable[[Entry], AbstractContextManager[Writable]],
-    ) -> Collection:
-        """What is in the workspace. `known` maps names to SHA-256; the bytes of every other file
-        go to `sink`, whose context ends with an exception unless they are what was announced."""
-        answer = self._ask(
-            {"verb": "collect", "known": dict(known), **asdict(limits)},
-            _patience(limits.total_bytes),
-        )
-        collection = answers.collection(answer, known, limits)
+    def collect(self, request: CollectRequest, sink: Sink) -> Collection:
+        """What is in the workspace. The bytes of every file that is not known go to `sink`, whose
+        context ends with an exception unless they are what was announced."""
+        message = {"verb": "collect", **request.message()}
+        self._wire.open_request(message, seconds=_patience(request.limits.total_bytes))
+        return self._receive_collection(request, sink)
+
+    def receive_collection(self, request: CollectRequest, sink: Sink) -> Collection:
+        """The same, after a run that was told to go on with it."""
+        self._wire.extend(_patience(request.limits.total_bytes))
+        return self._receive_collection(request, sink)
+
+    def _receive_collection(self, request: CollectRequest, sink: Sink) -> Collection:
+        collection = answers.collection(self._answer(), request)
         for entry in collection.entries:
-            if known.get(entry.name) != entry.sha256:
+            if request.known.get(entry.name) != entry.sha256:
                 with sink(entry) as out:
                     self._receive_file(entry, out)
         return collection

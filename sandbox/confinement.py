@@ -38,12 +38,12 @@ class Confinement:
     hostname: str = "sandbox"
 
 
-def confinement() -> Confinement:
+def confinement(*, cpus: float | None = None) -> Confinement:
     workspace_bytes = settings.SANDBOX_WORKSPACE_MB * MB
     return Confinement(
         image=settings.SANDBOX_IMAGE,
         runtime=settings.SANDBOX_RUNTIME,
-        cpus=settings.SANDBOX_CPUS,
+        cpus=settings.SANDBOX_CPUS if cpus is None else cpus,
         memory_bytes=settings.SANDBOX_MEMORY_MB * MB,
         pids=settings.SANDBOX_PIDS,
         mounts=(

@@ -10,6 +10,7 @@ from sandbox.engines.base import Attachment
 from sandbox.errors import ContainerLost, ProtocolError
 from sandbox.runner.protocol import (
     CONTROL,
+    DATA,
     HEADER,
     BrokenStream,
     Control,
@@ -41,21 +42,27 @@ class Wire:
         # Random, so that no two clients of a container use the same ids.
         self._request = secrets.randbits(32)
 
-    def open_request(self, message: Control, *, seconds: float) -> None:
+    def open_request(self, message: Control, *, seconds: float, data: bytes = b"") -> None:
+        """With the first of its data, if any: each piece that is sent by itself wakes all
+        processes on the way."""
         self._request = (self._request + 1) % 2**32
         self._deadline = time.monotonic() + seconds
-        self.say(message)
+        self.say(message, data)
+
+    def extend(self, seconds: float) -> None:
+        """Give the request, which has kept its deadline so far, a new one."""
+        self._deadline = time.monotonic() + seconds
 
     def hurry(self, seconds: float) -> None:
         """Bring the request's deadline nearer."""
         self._deadline = min(self._deadline, time.monotonic() + seconds)
 
-    def say(self, message: Control) -> None:
+    def say(self, message: Control, data: bytes = b"") -> None:
         try:
             frame = pack_control(self._request, message)
         except BrokenStream as error:
             raise ProtocolError(f"The request to the container is too large: {error}") from error
-        self._attachment.send(frame)
+        self._attachment.send(frame + pack(DATA, self._request, data) if data else frame)
 
     def send(self, kind: int, payload: bytes) -> None:
         self._attachment.send(pack(kind, self._request, payload))

@@ -10,7 +10,14 @@ from django.conf import settings
 
 from audit.models import SandboxContainer, SandboxFile
 from sandbox import store
-from sandbox.channel import Channel, CollectLimits, Entry, PutFile, Skipped
+from sandbox.channel import (
+    Channel,
+    CollectLimits,
+    CollectRequest,
+    Entry,
+    PutFile,
+    Skipped,
+)
 from sandbox.errors import ProtocolError
 from sandbox.names import is_safe_name
 
@@ -76,9 +83,15 @@ def _put_file(name: str, file: SandboxFile) -> PutFile:
     )
 
 
-def bring_out(channel: Channel, desired: Desired) -> Collected:
-    """Fetch what the run changed. Sizes and hashes are our own: nothing the container says of
-    a file's bytes is believed."""
+def changes_from(desired: Desired) -> CollectRequest:
+    """What a run is told to send when it has ended."""
+    known = {name: file.sha256 for name, file in desired.items()}
+    return CollectRequest(known=known, limits=limits())
+
+
+def bring_out(channel: Channel, request: CollectRequest, desired: Desired) -> Collected:
+    """Take what the run sends of its changes. Sizes and hashes are our own: nothing the container
+    says of a file's bytes is believed."""
     collected = Collected()
 
     @contextmanager
@@ -88,9 +101,8 @@ def bring_out(channel: Channel, desired: Desired) -> Collected:
         yield incoming
         incoming.close()
 
-    known = {name: file.sha256 for name, file in desired.items()}
     try:
-        collection = channel.collect(known, limits(), sink)
+        collection = channel.receive_collection(request, sink)
         for entry in collection.entries:
             if not is_safe_name(entry.name):
                 raise ProtocolError("The container reported an unsafe file name")

@@ -17,6 +17,7 @@ from sandbox.channel import (
     Channel,
     Collection,
     CollectLimits,
+    CollectRequest,
     Entry,
     PutFile,
     RunLimits,
@@ -111,7 +112,8 @@ class Sandbox:
             received[entry.name] = out.getvalue()
 
         with self.attach() as channel:
-            return channel.collect(known or {}, replace(LIMITS, **limits), sink), received
+            request = CollectRequest(known=known or {}, limits=replace(LIMITS, **limits))
+            return channel.collect(request, sink), received
 
     def files(self) -> dict[str, bytes]:
         return self.collect()[1]

@@ -20,10 +20,12 @@ class Language:
     source: str
     # Programs import modules from beside their source, and say its name in tracebacks.
     beside_files: bool
+    # An interpreter with its libraries loaded can run it.
+    preloaded: bool = False
 
 
 LANGUAGES = {
-    "py": Language(("python3",), "main.py", beside_files=True),
+    "py": Language(("python3",), "main.py", beside_files=True, preloaded=True),
     "js": Language(("node",), "index.js", beside_files=True),
     # Elsewhere, so that `ls` and `zip -r` meet the user's files alone.
     "bash": Language(("bash",), "script.sh", beside_files=False),

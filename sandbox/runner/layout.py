@@ -13,6 +13,9 @@ class Layout:
     # Programs can read it but not write to it.
     code: str = "/run/code"
     temporary: str = "/tmp"
+    shared_memory: str = "/dev/shm"
+    # Where the kernel lists the semaphores of System V.
+    semaphores: str = "/proc/sysvipc/sem"
     # Copied to the temporary directory's .cache when the container starts.
     caches: str = "/opt/sandbox/cache"
     path: str = PATH

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 
-from .caches import copy_caches
+from .chores import Chores
+from .helping import Helpers
 from .layout import Layout
-from .privileges import confine_self
+from .preloaded import Zygote
+from .privileges import confine_self, name_self
 from .server import Server
 from .stream import Stream
 from .supervisor import Pid1
 
+PLAIN = "--plain"
+
 
 def main() -> None:
     confine_self()
+    name_self(b"runner")
     os.umask(0o022)
     # What is here now is shared with every helper; a collection would only copy its pages.
     gc.freeze()
     layout = Layout()
-    supervisor = Pid1()
-    supervisor.help(lambda: copy_caches(layout))
-    Server(Stream(0, 1), layout, supervisor).serve()
+    # Tests compare with a container that has no zygote.
+    zygote = None if PLAIN in sys.argv[1:] else Zygote(layout)
+    stream = Stream(0, 1)
+    supervisor = Pid1(Helpers(Chores(layout, stream)), zygote)
+    supervisor.help({"verb": "copy_caches"})
+    Server(stream, layout, supervisor).serve()

@@ -10,14 +10,21 @@ from contextlib import suppress
 from pathlib import Path
 
 SANDBOX_UID = 10001
+# Of the preloaded interpreter: programs can do nothing to it, nor it to anything.
+ZYGOTE_UID = 10002
+# Of a helper that waits for its task.
+HELPER_UID = 10003
 
 PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAPABILITY_VERSION_3 = 0x20080522
-CAP_KILL, CAP_SETGID, CAP_SETUID = 5, 6, 7
+CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 5, 6, 7, 8
+NEEDED = 1 << CAP_KILL | 1 << CAP_SETGID | 1 << CAP_SETUID
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,30 +48,60 @@ def confine_self() -> None:
     PID 1 cannot be read or traced by them, whatever its memory holds.
     """
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    # Inheritable for the zygote, which needs them after its exec; the kernel lets nobody add to
+    # that set what is no longer in the bounding set.
+    _set_capabilities(NEEDED | 1 << CAP_SETPCAP, inheritable=NEEDED)
     for capability in range(last + 1):
         _prctl(PR_CAPBSET_DROP, capability)
     _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
     _prctl(PR_SET_DUMPABLE, 0)
-    needed = 1 << CAP_KILL | 1 << CAP_SETGID | 1 << CAP_SETUID
-    header = _CapabilityHeader(CAPABILITY_VERSION_3, 0)
-    # Capabilities from 32 on have a set of their own.
-    sets = (_CapabilitySets * 2)(_CapabilitySets(needed, needed, 0), _CapabilitySets(0, 0, 0))
-    if _libc.capset(ctypes.byref(header), sets):
-        raise _error("capset")
+    _set_capabilities(NEEDED, inheritable=NEEDED)
+
+
+def become_zygote() -> None:
+    """From root to a user of its own, with the capabilities to make a child a program."""
+    _change_user(ZYGOTE_UID)
+
+
+def become_waiting_helper() -> None:
+    """The same. As root it would be killed with the programs, since PID 1's real uid is root's."""
+    _change_user(HELPER_UID)
+
+
+def _change_user(uid: int) -> None:
+    _prctl(PR_SET_KEEPCAPS, 1)
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    _prctl(PR_SET_KEEPCAPS, 0)
+    _set_capabilities(NEEDED)
+    _prctl(PR_SET_DUMPABLE, 0)
 
 
 def become_sandbox_user() -> None:
-    """For good: all three ids change, and with them go all capabilities."""
+    """For good: all three ids change, and all capabilities go."""
     os.setgroups([])
     os.setresgid(SANDBOX_UID, SANDBOX_UID, SANDBOX_UID)
     os.setresuid(SANDBOX_UID, SANDBOX_UID, SANDBOX_UID)
+    _set_capabilities(0)
     os.umask(0o022)
 
 
-def sacrifice_self() -> None:
+def belong_to_self() -> None:
+    """Let a program see its own entries in /proc, as after an exec."""
+    _prctl(PR_SET_DUMPABLE, 1)
+
+
+def name_self(name: bytes) -> None:
+    _libc.prctl(PR_SET_NAME, name, 0, 0, 0)
+
+
+def sacrifice_self(score: int = 1000) -> None:
     """When memory runs out, the kernel is to take this process and not PID 1."""
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    file = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(file, str(score).encode())
+    os.close(file)
 
 
 def limit_self(cpu_seconds: int) -> None:
@@ -74,19 +111,31 @@ def limit_self(cpu_seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
 
-def kill_sandbox_processes() -> None:
-    """Kill every process of the sandbox's uid, at once and without a fork of our own.
+def kill_processes_of(uid: int) -> None:
+    """Kill every process of a uid, at once and without a fork of our own.
 
     The kernel signals them all under the lock that a fork needs, and a fork with a signal pending
-    starts over: so no storm of forks outruns this, and it works at the limit of processes. The
-    effective uid keeps it from anything else that may run in the container.
+    starts over: so no storm of forks outruns this, and it works at the limit of processes. Being
+    that user keeps it from anything else that may run in the container, such as a zygote that has
+    just been started, which is root's for a moment. Of the signals that these processes may send
+    us then, the kernel lets none through to init but those that we wait for.
     """
-    os.seteuid(SANDBOX_UID)
+    os.setresuid(uid, uid, 0)
     try:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(-1, signal.SIGKILL)
     finally:
-        os.seteuid(0)
+        os.setresuid(0, 0, 0)
+
+
+def _set_capabilities(permitted: int, inheritable: int = 0) -> None:
+    header = _CapabilityHeader(CAPABILITY_VERSION_3, 0)
+    # Capabilities from 32 on have a set of their own.
+    sets = (_CapabilitySets * 2)(
+        _CapabilitySets(permitted, permitted, inheritable), _CapabilitySets(0, 0, 0)
+    )
+    if _libc.capset(ctypes.byref(header), sets):
+        raise _error("capset")
 
 
 def _prctl(option: int, argument: int) -> None:

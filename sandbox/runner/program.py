@@ -6,12 +6,18 @@ A preloaded interpreter, when there is one, takes the place of the exec and of n
 from __future__ import annotations
 
 import os
+import resource
+import signal
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
+from .directories import open_workspace
 from .languages import Language, environment
 from .layout import Layout
+from .privileges import become_sandbox_user, belong_to_self, limit_self, sacrifice_self
 from .source import Source, place
+
+RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 
 class Leftovers(Exception):
@@ -69,6 +75,41 @@ class Program:
             [argument.encode(errors="surrogatepass") for argument in arguments],
             environment(self.layout, away_from_files=away),
         )
+
+
+def program_from(values: dict[str, Any]) -> Program:
+    """The opposite of `dataclasses.asdict`."""
+    return Program(
+        layout=Layout(**values["layout"]),
+        language=Language(**values["language"]),
+        source=Source(**values["source"]),
+        args=values["args"],
+        cpu_seconds=values["cpu_seconds"],
+    )
+
+
+def become(program: Program, stdout: int, stderr: int, tell: int) -> Command:
+    """Give up everything that a program must not have; what is left to do is the exec, or what
+    takes its place. Says through `tell` its pid, once it has come so far, and the source's name
+    beside the files, if any."""
+    os.setsid()
+    for number in RESET_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    become_sandbox_user()
+    belong_to_self()
+    sacrifice_self()
+    limit_self(program.cpu_seconds)
+    os.fchdir(open_workspace(program.layout.workspace))
+    placed = program.place()
+    os.write(tell, f"{os.getpid()} {placed or ''}".encode())
+    # All of them close at the exec as it is; this is for the one that somebody forgets, and for
+    # the program that is not executed.
+    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    return program.command(placed)
 
 
 def execute(command: Command) -> NoReturn:

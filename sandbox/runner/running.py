@@ -18,6 +18,9 @@ from .supervisor import Supervisor
 
 # So much output is kept while nobody takes it; then the program has to wait.
 MAX_UNSENT = 512 * 1024
+# Less than this is sent with the report: nobody shows it before, and each piece wakes all
+# processes on the way.
+SMALL = 32 * 1024
 CHUNK = 64 * 1024
 
 Reason = Literal["exit", "timeout", "cancelled"]
@@ -102,7 +105,7 @@ class Run:
             for output in self._outputs:
                 if output.reader in ready:
                     output.forward(self._stream, self._request)
-            if self._stream.unsent:
+            if self._stream.unsent > SMALL:
                 self._stream.write_some()
             if process.has_ended():
                 return "exit"
@@ -115,7 +118,7 @@ class Run:
         poll = select.poll()
         poll.register(process.fileno(), select.POLLIN)
         poll.register(self._stream.incoming, select.POLLIN)
-        if self._stream.unsent:
+        if self._stream.unsent > SMALL:
             poll.register(self._stream.outgoing, select.POLLOUT)
         if self._stream.unsent <= MAX_UNSENT:
             for output in self._outputs:

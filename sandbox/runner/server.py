@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from dataclasses import asdict
 
-from . import collecting, source, writing
+from . import source
 from .languages import LANGUAGES
 from .layout import Layout
 from .program import Leftovers, Program
@@ -37,9 +36,10 @@ class Server:
     def serve(self) -> None:
         """Until stdin closes or what comes is no frame; then the container's life ends."""
         while True:
-            frame = self._stream.read()
+            self._supervisor.await_input(self._stream.incoming)
+            frame = self._stream.feed()
             # Data without a request is the rest of what a lost client had to say.
-            if frame.kind == CONTROL:
+            if frame and frame.kind == CONTROL:
                 self._handle(frame)
 
     def _handle(self, frame: Frame) -> None:
@@ -47,13 +47,9 @@ class Server:
         try:
             match message.get("verb"):
                 case "hello":
-                    self._hello(frame.request)
-                case "put":
-                    self._help(partial(self._put, frame.request, message))
-                case "remove":
-                    self._help(partial(self._remove, frame.request, message))
-                case "collect":
-                    self._help(partial(self._collect, frame.request, message))
+                    self._hello(frame.request, message)
+                case "put" | "remove" | "collect" | "reset" as verb:
+                    self._help(verb, frame.request, message)
                 case "run":
                     self._run(frame.request, message)
                 case "cancel":
@@ -66,24 +62,15 @@ class Server:
         except Failed as error:
             self._fail(frame.request, error)
 
-    def _hello(self, request: int) -> None:
-        self._stream.reply(request, {"version": VERSION, "languages": list(LANGUAGES)})
-
-    def _put(self, request: int, message: Control) -> None:
-        content = self._stream.data(request, sum(file["size"] for file in message["files"]))
-        unwritten = writing.put(self._layout.workspace, message["files"], content)
-        if unwritten:
-            text = f"no room in the workspace for {unwritten[0]}"
-            self._fail(request, Failed("full", text))
-        else:
-            self._stream.reply(request, {"ok": True})
-
-    def _remove(self, request: int, message: Control) -> None:
-        writing.remove(self._layout.workspace, message["names"])
-        self._stream.reply(request, {"ok": True})
-
-    def _collect(self, request: int, message: Control) -> None:
-        collecting.collect(self._layout.workspace, request, message, self._stream)
+    def _hello(self, request: int, message: Control) -> None:
+        hot = self._supervisor.warm_up(float(message.get("hot_within", 0)))
+        answer: Control = {
+            "version": VERSION,
+            "languages": list(LANGUAGES),
+            "hot": hot,
+            "served": self._supervisor.served,
+        }
+        self._stream.reply(request, answer)
 
     def _run(self, request: int, message: Control) -> None:
         content = self._stream.data(request, message["code_bytes"])
@@ -95,7 +82,7 @@ class Server:
         limits = Limits(message["wall_seconds"], message["output_bytes"])
         if self._placed:
             # A client that did not collect what the last run left.
-            self._help(lambda: None)
+            self._help("withdraw")
         try:
             written = source.write_source(self._layout, language, content)
         except OSError as error:
@@ -112,16 +99,16 @@ class Server:
                 os.unlink(written.path)
         self._placed = (written, name) if name else None
         self._stream.reply(request, report)
+        if "collect" in message:
+            self._help("collect", request, message["collect"])
 
-    def _help(self, work: Callable[[], None]) -> None:
+    def _help(self, verb: str, request: int = 0, message: Control | None = None) -> None:
         placed, self._placed = self._placed, None
-
-        def whole() -> None:
-            if placed:
-                source.withdraw(self._layout, *placed)
-            work()
-
-        self._supervisor.help(whole)
+        task: Control = {"verb": verb, "request": request, "message": message}
+        if placed:
+            written, name = placed
+            task["placed"] = asdict(written) | {"beside": name}
+        self._supervisor.help(task)
 
     def _fail(self, request: int, error: Failed) -> None:
         self._stream.reply(request, {"error": error.code, "message": str(error)})

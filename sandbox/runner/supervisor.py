@@ -2,166 +2,282 @@
 
 from __future__ import annotations
 
+import math
 import os
-import resource
 import select
 import signal
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn, Protocol
 
-from .directories import open_workspace
-from .privileges import (
-    become_sandbox_user,
-    kill_sandbox_processes,
-    limit_self,
-    sacrifice_self,
-)
-from .program import Ending, Leftovers, Process, Program, execute
+from .helping import Helpers
+from .preloaded import Served, Zygote
+from .privileges import SANDBOX_UID, ZYGOTE_UID, kill_processes_of
+from .program import Ending, Leftovers, Process, Program, become, execute
+from .protocol import Control
 
 # How long a killed process may take to be gone. One that waits for a disk takes its time.
 END_SECONDS = 10.0
+# After so long it may be the zygote that does not see to its own.
+STUCK_SECONDS = 3.0
 # At most so many orphans are reaped before the clock and the output are looked at again.
 REAP_AT_ONCE = 200
-RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
-
-
-class HelperFailed(Exception):
-    """A helper died; it may have left half a frame behind."""
+# How long the zygote may take to begin a program; far more than it ever does.
+BEGIN_SECONDS = 5.0
 
 
 class Supervisor(Protocol):
-    def help(self, work: Callable[[], None]) -> None:
-        """Do file work as the sandbox's user, while no program runs."""
+    def await_input(self, descriptor: int) -> None:
+        """Return when there is something to read; see to the processes until then."""
+
+    def help(self, task: Control) -> None:
+        """Have a chore done as the sandbox's user, while no program runs."""
 
     def start(self, program: Program, stdout: int, stderr: int) -> Process: ...
 
+    def warm_up(self, seconds: float) -> bool:
+        """Wait for the preloaded interpreter, at most so long; whether it is ready."""
+
+    @property
+    def served(self) -> int:
+        """How many programs that interpreter has run, also those that others have started."""
+
 
 class Pid1:
-    """Forks each helper and each program from the runner itself."""
+    """Forks each program that the zygote does not from the runner itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, helpers: Helpers, zygote: Zygote | None = None) -> None:
+        self._helpers = helpers
         self._wakeup, ended = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         # Python's handler does nothing, but with it a byte is written for each signal.
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(ended, warn_on_full_buffer=False)
+        # Of init the kernel keeps away what has no handler.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._epoll = select.epoll()
+        self._epoll.register(self._wakeup, select.EPOLLIN)
+        self._zygote = zygote
+        if zygote:
+            self._start(zygote)
 
-    def help(self, work: Callable[[], None]) -> None:
-        pid = os.fork()
-        if pid == 0:
-            _do(work)
-        _, status = os.waitpid(pid, 0)
-        if status:
-            raise HelperFailed(f"a helper ended with status {status}")
+    def _start(self, zygote: Zygote) -> None:
+        zygote.start()
+        if zygote.control:
+            self._epoll.register(zygote.control, select.EPOLLIN)
+
+    def fileno(self) -> int:
+        """Readable when a process may have ended, or the zygote says something."""
+        return self._epoll.fileno()
+
+    def await_input(self, descriptor: int) -> None:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.register(self.fileno(), select.POLLIN)
+        while True:
+            pause = self._zygote.restart_in if self._zygote else None
+            if self._zygote and pause == 0:
+                self._start(self._zygote)
+                continue
+            ready = poll.poll(0)
+            if not ready:
+                self._helpers.fork_ahead()
+                ready = poll.poll(None if pause is None else math.ceil(pause * 1000))
+            if any(number == self.fileno() for number, _ in ready):
+                self.reap()
+            if any(number == descriptor for number, _ in ready):
+                return
+
+    def warm_up(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self._zygote and not self._zygote.ready:
+            remaining = deadline - time.monotonic()
+            if self._zygote.pid is None or remaining <= 0:
+                return False
+            select.select([self.fileno()], [], [], remaining)
+            self.reap()
+        return self._zygote is not None
+
+    def help(self, task: Control) -> None:
+        self._helpers.help(task)
 
     def start(self, program: Program, stdout: int, stderr: int) -> Process:
-        placed, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        if program.language.preloaded:
+            begun = self._start_preloaded(program, stdout, stderr)
+            if begun:
+                return Child(self, *begun)
+        if self._zygote:
+            self._zygote.pause()
+        heard, tell = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
             _become(program, stdout, stderr, tell)
         os.close(tell)
-        return Child(pid, placed, self._wakeup)
+        return Child(self, *(_begun(heard) or (pid, None)))
 
-
-class Child:
-    """A program. All processes that it leaves behind become PID 1's children in the end, so there
-    is nothing left of it when PID 1 has none."""
-
-    def __init__(self, pid: int, placed: int, wakeup: int) -> None:
-        self._pid = pid
-        self._placed = placed
-        self._wakeup = wakeup
-        self._ending = Ending()
-        self.placed: str | None = None
-
-    def fileno(self) -> int:
-        return self._wakeup
-
-    def has_ended(self) -> bool:
-        self._drain_wakeup()
-        with suppress(ChildProcessError):
-            for _ in range(REAP_AT_ONCE):
-                if not self._reap():
-                    break
-            else:
-                # There may be more, for which no signal comes again.
-                os.kill(os.getpid(), signal.SIGCHLD)
-        return self._ending.status is not None
-
-    def end(self) -> Ending:
-        deadline = time.monotonic() + END_SECONDS
-        kill_sandbox_processes()
-        while self._has_children():
-            if time.monotonic() > deadline:
-                raise Leftovers
-            select.select([self._wakeup], [], [], 0.1)
-            self._drain_wakeup()
-            kill_sandbox_processes()
-        self.placed = os.read(self._placed, 256).decode() or None
-        os.close(self._placed)
-        return self._ending
-
-    def _has_children(self) -> bool:
+    def _start_preloaded(
+        self, program: Program, stdout: int, stderr: int
+    ) -> tuple[int, str | None] | None:
+        self.reap()
+        if not self._zygote:
+            return None
+        heard, tell = os.pipe2(os.O_CLOEXEC)
         try:
-            while self._reap():
-                pass
-        except ChildProcessError:
-            return False
-        return True
+            asked = self._zygote.run(program, stdout, stderr, tell)
+        finally:
+            os.close(tell)
+        if not asked:
+            os.close(heard)
+            return None
+        if select.select([heard], [], [], BEGIN_SECONDS)[0]:
+            return _begun(heard)
+        # It may begin later, when nobody expects it.
+        self._end_zygote()
+        if _begun(heard):
+            raise Leftovers
+        return None
 
-    def _reap(self) -> bool:
-        pid, status, usage = os.wait4(-1, os.WNOHANG)
-        if not pid:
-            return False
-        self._count(usage)
-        if pid == self._pid:
-            self._ending.status = status
-        return True
+    def _end_zygote(self) -> None:
+        kill_processes_of(ZYGOTE_UID)
+        deadline = time.monotonic() + END_SECONDS
+        while self._zygote and self._zygote.pid is not None and time.monotonic() < deadline:
+            select.select([self.fileno()], [], [], 0.01)
+            self.reap()
+        self.end_all()
 
-    def _count(self, usage: resource.struct_rusage) -> None:
-        ending = self._ending
-        ending.cpu_seconds += usage.ru_utime + usage.ru_stime
-        ending.peak_memory_bytes = max(ending.peak_memory_bytes, usage.ru_maxrss * 1024)
-
-    def _drain_wakeup(self) -> None:
+    def reap(self) -> list[Served]:
+        """Those of the processes that have ended since, though not all at once if they are many:
+        the clock and the output want to be looked at."""
         with suppress(BlockingIOError):
             while os.read(self._wakeup, 4096):
                 pass
+        ended = []
+        with suppress(ChildProcessError):
+            for _ in range(REAP_AT_ONCE):
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                if not pid:
+                    break
+                if pid == self._helpers.pid:
+                    self._helpers.forget()
+                elif self._zygote and pid == self._zygote.pid:
+                    ended += self._zygote.news()
+                    ended += self._zygote.has_died()
+                else:
+                    seconds = usage.ru_utime + usage.ru_stime
+                    ended.append(Served(pid, status, seconds, usage.ru_maxrss * 1024))
+            else:
+                # There may be more, for which no signal comes again.
+                os.kill(os.getpid(), signal.SIGCHLD)
+        if self._zygote:
+            ended += self._zygote.news()
+        return ended
+
+    def end_all(self) -> list[Served]:
+        """Kill all programs, and whatever could still become one, until none is left."""
+        began = time.monotonic()
+        ended = []
+        while True:
+            lasts = time.monotonic() - began
+            kill_processes_of(SANDBOX_UID)
+            if self._zygote and (self._zygote.pid is None or lasts > STUCK_SECONDS):
+                # One that died may have left one of its children something to become.
+                kill_processes_of(ZYGOTE_UID)
+            ended += self.reap()
+            if not self._has_leftovers():
+                # Nobody is left who could connect; what was let in before is known after this.
+                if self._zygote:
+                    self._zygote.turn_away()
+                ended += self.reap()
+                if not self._has_leftovers():
+                    return ended
+            if lasts > END_SECONDS:
+                raise Leftovers
+            select.select([self.fileno()], [], [], 0.01)
+
+    def _has_leftovers(self) -> bool:
+        """Whether there is a program's process, one that may become a program, or one whose end is
+        not known yet."""
+        if self._zygote and self._zygote.busy:
+            return True
+        uids = {SANDBOX_UID}
+        own = {1, self._helpers.pid}
+        if self._zygote and self._zygote.pid is None:
+            uids.add(ZYGOTE_UID)
+        elif self._zygote:
+            own.add(self._zygote.pid)
+        return any(
+            not uids.isdisjoint(_uids_of(name))
+            for name in os.listdir("/proc")
+            if name.isdecimal() and int(name) not in own
+        )
+
+    def end(self) -> None:
+        if self._zygote:
+            self._zygote.resume()
+
+    @property
+    def served(self) -> int:
+        return self._zygote.served if self._zygote else 0
 
 
-def _do(work: Callable[[], None]) -> NoReturn:
-    status = 1
+class Child:
+    """A program. All processes that it leaves behind become PID 1's children in the end, but for
+    those that the zygote has forked for it."""
+
+    def __init__(self, supervisor: Pid1, pid: int, placed: str | None) -> None:
+        self.placed = placed
+        self._supervisor = supervisor
+        self._pid = pid
+        self._ending = Ending()
+
+    def fileno(self) -> int:
+        return self._supervisor.fileno()
+
+    def has_ended(self) -> bool:
+        self._reap()
+        return self._ending.status is not None
+
+    def end(self) -> Ending:
+        try:
+            self._note(self._supervisor.end_all())
+        finally:
+            self._supervisor.end()
+        return self._ending
+
+    def _reap(self) -> None:
+        self._note(self._supervisor.reap())
+
+    def _note(self, ended: list[Served]) -> None:
+        ending = self._ending
+        for process in ended:
+            ending.cpu_seconds += process.cpu_seconds
+            ending.peak_memory_bytes = max(ending.peak_memory_bytes, process.peak_memory_bytes)
+            # What comes after the first is a guess, when a zygote died.
+            if process.pid == self._pid and ending.status is None:
+                ending.status = process.status
+
+
+def _begun(heard: int) -> tuple[int, str | None] | None:
+    """The process that has become a program, and the name beside its files that its source got;
+    None when it died before."""
+    with open(heard, "rb") as file:
+        pid, _, placed = file.read().decode().partition(" ")
+    return (int(pid), placed or None) if pid else None
+
+
+def _uids_of(pid: str) -> set[int]:
+    """Its real one, and the one that its files in /proc are of."""
     try:
-        become_sandbox_user()
-        work()
-        status = 0
-    except BaseException:  # noqa: BLE001 - a child must never return into PID 1's loop
-        traceback.print_exc()
-    finally:
-        os._exit(status)
+        with open(f"/proc/{pid}/status", "rb") as file:
+            uids = {int(line.split()[1]) for line in file if line.startswith(b"Uid:")}
+        return uids | {os.stat(f"/proc/{pid}").st_uid}
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
 
 
 def _become(program: Program, stdout: int, stderr: int, tell: int) -> NoReturn:
     try:
-        os.setsid()
-        for number in RESET_SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-        sacrifice_self()
-        limit_self(program.cpu_seconds)
-        become_sandbox_user()
-        os.fchdir(open_workspace(program.layout.workspace))
-        placed = program.place()
-        os.write(tell, (placed or "").encode())
-        # All of them close at the exec as it is; this is for the one that somebody forgets.
-        os.closerange(3, tell)
-        os.closerange(tell + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        execute(program.command(placed))
+        execute(become(program, stdout, stderr, tell))
     except BaseException:  # noqa: BLE001 - a child must never return into PID 1's loop
         traceback.print_exc()
     finally:

@@ -1,4 +1,4 @@
-"""Files that come into the workspace, and those that are taken away.
+"""Files that come into the workspace.
 
 Runs as the sandbox's user only, and only while no program does.
 """
@@ -10,11 +10,11 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import count
 
-from .directories import open_directory, open_parent, open_workspace
+from .directories import open_directory, open_workspace
 from .names import is_safe_name
 from .protocol import Control
+from .removing import remove_tree
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_A_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
@@ -108,74 +108,6 @@ def _clear(workspace: int, directory: int, name: str) -> None:
     except FileNotFoundError:
         return
     if stat.S_ISDIR(status.st_mode):
-        _remove_tree(workspace, directory, name)
+        remove_tree(workspace, directory, name)
     else:
         os.unlink(name, dir_fd=directory)
-
-
-def _remove_tree(workspace: int, directory: int, name: str) -> None:
-    """Remove a tree of any depth: each directory is first moved up to the workspace, so that
-    neither the stack nor the open files grow with the depth that a program chose."""
-    names = (f".removed-{number}" for number in count())
-    doomed = [_move_up(workspace, directory, name, names)]
-    while doomed:
-        top = doomed.pop()
-        below = open_directory(top, workspace)
-        try:
-            with os.scandir(below) as listing:
-                entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
-            for entry, is_directory in entries:
-                if is_directory:
-                    doomed.append(_move_up(workspace, below, entry, names))
-                else:
-                    os.unlink(entry, dir_fd=below)
-        finally:
-            os.close(below)
-        os.rmdir(top, dir_fd=workspace)
-
-
-def _move_up(workspace: int, directory: int, name: str, names: Iterator[str]) -> str:
-    # A directory that its owner cannot write to cannot be moved to another parent either.
-    os.close(open_directory(name, directory))
-    for target in names:
-        try:
-            os.stat(target, dir_fd=workspace, follow_symlinks=False)
-        except FileNotFoundError:
-            os.rename(name, target, src_dir_fd=directory, dst_dir_fd=workspace)
-            return target
-    raise AssertionError("count() does not end")
-
-
-def remove(path: str, names: list[str]) -> None:
-    """Remove files, and the directories that become empty by it."""
-    workspace = open_workspace(path)
-    try:
-        for name in names:
-            if not is_safe_name(name):
-                raise ValueError("a file's name is not safe")
-            # Whatever has taken the place of the file or of its directory is not this file.
-            with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                _unlink(workspace, name)
-                _remove_empty_parents(workspace, name)
-    finally:
-        os.close(workspace)
-
-
-def _unlink(workspace: int, name: str) -> None:
-    directory, last = open_parent(workspace, name)
-    try:
-        os.unlink(last, dir_fd=directory)
-    finally:
-        os.close(directory)
-
-
-def _remove_empty_parents(workspace: int, name: str) -> None:
-    while "/" in name:
-        name = name.rpartition("/")[0]
-        directory, last = open_parent(workspace, name)
-        try:
-            os.rmdir(last, dir_fd=directory)
-        except OSError:
-            return
-        finally:
-            os.close(directory)

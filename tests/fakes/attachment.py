@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sandbox.runner.protocol import HEADER, Control, pack, pack_control
+
+
+def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and payload of each in what is sent at once."""
+    while data:
+        length, _, kind = HEADER.unpack(data[: HEADER.size])
+        yield kind, data[HEADER.size :][:length]
+        data = data[HEADER.size + length :]
 
 
 class ScriptedAttachment:
@@ -17,8 +27,8 @@ class ScriptedAttachment:
         self.closed = False
 
     def send(self, data: bytes) -> None:
-        _, request, kind = HEADER.unpack(data[: HEADER.size])
-        self.sent.append((kind, data[HEADER.size :]))
+        _, request, _ = HEADER.unpack(data[: HEADER.size])
+        self.sent += frames(data)
         if request in self._requests or not self._answers:
             return
         self._requests.add(request)

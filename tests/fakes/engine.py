@@ -19,6 +19,7 @@ from django.conf import settings
 from sandbox.confinement import Confinement
 from sandbox.engines.base import Attachment, ContainerInfo, Death
 from sandbox.errors import ContainerLost, EngineUnavailable
+from sandbox.runner.chores import Chores
 from sandbox.runner.server import Server
 from sandbox.runner.stream import Stream
 from tests.fakes.processes import FakeSupervisor, layout
@@ -132,9 +133,9 @@ class FakeContainer:
         shutil.rmtree(self.root)
 
     def _live(self) -> None:
-        supervisor = FakeSupervisor()
         place = layout(self.root)
         stream = Stream(self._incoming.fileno(), self._outgoing.fileno())
+        supervisor = FakeSupervisor(Chores(place, stream))
         try:
             Server(stream, place, supervisor).serve()
         except (EOFError, OSError) as error:

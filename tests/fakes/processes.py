@@ -7,32 +7,47 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from sandbox.runner.chores import Chores
 from sandbox.runner.layout import Layout
 from sandbox.runner.program import Command, Ending, Process, Program
+from sandbox.runner.protocol import Control
 
 
 def layout(root: Path) -> Layout:
-    for name in ("data", "code", "tmp"):
+    for name in ("data", "code", "tmp", "shm"):
         (root / name).mkdir()
     return Layout(
         workspace=str(root / "data"),
         code=str(root / "code"),
         temporary=str(root / "tmp"),
+        shared_memory=str(root / "shm"),
+        # The host's own are not to be removed.
+        semaphores=str(root / "none"),
         caches=str(root / "none"),
         path=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     )
 
 
 class FakeSupervisor:
-    def __init__(self) -> None:
+    def __init__(self, chores: Chores) -> None:
+        self._chores = chores
         self._process: FakeProcess | None = None
 
-    def help(self, work: Callable[[], None]) -> None:
-        work()
+    def warm_up(self, seconds: float) -> bool:
+        return True
+
+    @property
+    def served(self) -> int:
+        return 0
+
+    def await_input(self, descriptor: int) -> None:
+        """Whoever reads waits as well."""
+
+    def help(self, task: Control) -> None:
+        self._chores.do(task)
 
     def start(self, program: Program, stdout: int, stderr: int) -> Process:
         placed = program.place()

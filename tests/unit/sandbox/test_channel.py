@@ -14,6 +14,7 @@ from sandbox.channel import (
     Channel,
     Collection,
     CollectLimits,
+    CollectRequest,
     Entry,
     PutFile,
     RunLimits,
@@ -32,6 +33,7 @@ from sandbox.runner.protocol import (
     Control,
     pack,
     pack_control,
+    parse_control,
 )
 from tests.fakes.attachment import ScriptedAttachment, SilentAttachment
 
@@ -64,6 +66,11 @@ def run(*answer: tuple[int, bytes] | Control | bytes) -> RunResult:
         )
 
 
+@contextmanager
+def nowhere(entry: Entry) -> Iterator[io.BytesIO]:
+    yield io.BytesIO()
+
+
 def collect(
     *answer: tuple[int, bytes] | Control | bytes, known: dict[str, str] | None = None
 ) -> tuple[Collection, dict[str, bytes]]:
@@ -75,14 +82,27 @@ def collect(
         yield out
         kept[entry.name] = out.getvalue()
 
-    limits = CollectLimits(max_files=2, file_bytes=10, total_bytes=12, depth=3, path_bytes=20)
     with Channel(ScriptedAttachment(list(answer))) as channel:
-        return channel.collect(known or {}, limits, sink), kept
+        return channel.collect(request(known), sink), kept
+
+
+def request(known: dict[str, str] | None = None) -> CollectRequest:
+    limits = CollectLimits(max_files=2, file_bytes=10, total_bytes=12, depth=3, path_bytes=20)
+    return CollectRequest(known=known or {}, limits=limits)
 
 
 def test_an_image_with_another_runner_says_what_to_do() -> None:
     with pytest.raises(RunnerMismatch, match="script/bootstrap"):
         Channel(ScriptedAttachment([{"version": "older", "languages": []}])).hello(1)
+
+
+@pytest.mark.parametrize(("said", "hot"), [(True, True), (False, False), (1, False), (None, False)])
+def test_a_container_is_hot_only_if_it_says_so(said: object, hot: bool) -> None:
+    attachment = ScriptedAttachment(
+        [{"version": VERSION, "languages": [], "hot": said, "served": 0}]
+    )
+    assert Channel(attachment).hello(1, hot_within=2.5).hot is hot
+    assert parse_control(attachment.sent[0][1]) == {"verb": "hello", "hot_within": 2.5}
 
 
 def test_frames_of_former_requests_are_skipped() -> None:
@@ -273,3 +293,57 @@ def test_a_stored_file_that_is_too_short_is_not_completed() -> None:
 def test_a_request_too_large_for_a_frame_is_refused() -> None:
     with pytest.raises(ProtocolError, match="too large"):
         Channel(ScriptedAttachment()).remove(["x" * 1000] * 5000)
+
+
+def run_and_collect(*answer: tuple[int, bytes] | Control | bytes) -> tuple[RunResult, Collection]:
+    attachment = ScriptedAttachment(list(answer))
+    with Channel(attachment) as channel:
+        result = channel.run(
+            language="py",
+            code=b"",
+            args=(),
+            limits=RunLimits(wall_seconds=1, cpu_seconds=1, output_bytes=10),
+            abandoned=lambda: False,
+            then_collect=request({"a": SHA256}),
+        )
+        collection = channel.receive_collection(request({"a": SHA256}), nowhere)
+    [(_, asked)] = attachment.sent
+    assert parse_control(asked)["collect"] == request({"a": SHA256}).message()
+    return result, collection
+
+
+def test_what_a_run_left_comes_without_being_asked_for_again() -> None:
+    result, collection = run_and_collect((STDOUT, b"abc"), ENDED, MANIFEST, (DATA, b"12345"))
+    assert result.stdout == b"abc"
+    assert [entry.name for entry in collection.entries] == ["dir/a.txt"]
+
+
+@pytest.mark.parametrize("rest", [[], [{"error": "bad_request", "message": "no"}], [ENDED]])
+def test_a_run_that_does_not_go_on_with_the_files_is_no_run(rest: list[Control]) -> None:
+    with pytest.raises(ContainerLost):
+        run_and_collect((STDOUT, b"abc"), ENDED, *rest)
+
+
+def test_a_program_is_sent_together_with_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    attachment = ScriptedAttachment([ENDED])
+    sent: list[bytes] = []
+    send = attachment.send
+
+    def noting(data: bytes) -> None:
+        sent.append(data)
+        send(data)
+
+    monkeypatch.setattr(attachment, "send", noting)
+    code = b"x" * (MAX_DATA + 1)
+    Channel(attachment).run(
+        language="py",
+        code=code,
+        args=(),
+        limits=RunLimits(wall_seconds=1, cpu_seconds=1, output_bytes=10),
+        abandoned=lambda: False,
+    )
+    assert len(sent) == 2
+    assert [(kind, len(data)) for kind, data in attachment.sent[1:]] == [
+        (DATA, MAX_DATA),
+        (DATA, 1),
+    ]

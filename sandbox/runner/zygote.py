@@ -1,0 +1,290 @@
+"""The preloaded interpreter that programs are forked from.
+
+It is stopped in the middle of its own start, by the hook in image/python, and stays there. It
+reads nothing that a program sent: a connection of the image's `python3` is handed to a child, which
+takes on the program's rights before it reads a byte of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+from .preloaded import ENDED, NEWS, NOT_STARTED, READY, RUN, STARTED
+from .program import Program, program_from
+from .requests import ENDED as CLIENT_ENDED
+from .requests import EVENT, PID, peer
+from .requests import STOPPED as CLIENT_STOPPED
+from .served import Launcher, serve_client, serve_run
+
+BACKLOG = 64
+CLIENT = b"client"
+# Until a fork is tried again that failed for want of memory or processes.
+RETRY_SECONDS = 0.1
+# The next spare is made when a short program has ended, or after so long: a fork beside the start
+# of a program slows that down.
+SPARE_SECONDS = 0.03
+# How often to look whether a client was stopped, of which nobody tells.
+LOOK_SECONDS = 0.05
+MAX_MESSAGE = 64
+
+
+class BecameProgram(BaseException):
+    """In a child: leave the zygote's code for the interpreter's."""
+
+
+@dataclass
+class Spare:
+    """A child that waits for something to become."""
+
+    pid: int
+    socket: socket.socket
+
+
+@dataclass
+class Client:
+    """A process of the image's `python3`, and the connection to it."""
+
+    pid: int
+    connection: socket.socket
+    # As it was seen last; None while it is still to follow its program.
+    stopped: bool | None = False
+
+    def tell(self, what: int, value: int) -> None:
+        with suppress(OSError):
+            self.connection.send(EVENT.pack(what, value), socket.MSG_DONTWAIT)
+
+    def is_stopped(self) -> bool:
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                return file.read().rpartition(b") ")[2][:1] == b"T"
+        except OSError:
+            return False
+
+
+class Zygote:
+    def __init__(self, control: socket.socket, listener: socket.socket, launcher: Launcher) -> None:
+        self._control = control
+        self._listener = listener
+        self._launcher = launcher
+        self._spare: Spare | None = None
+        self._fork_at = 0.0
+        self._has_failed = False
+        # Of a client's program the connection by which it learns how that ends.
+        self._clients: dict[int, Client] = {}
+        self._wakeup, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._woken = woken
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        """Until PID 1 is gone; in a child, until it has something to become."""
+        self._listener.listen(BACKLOG)
+        self._fork()
+        self._tell(READY)
+        while True:
+            for descriptor, events in self._poll():
+                if descriptor == self._wakeup:
+                    self._reap()
+                elif descriptor in (self._control.fileno(), self._listener.fileno()):
+                    # There may be more of them than there was time to prepare for.
+                    if self._spare or self._fork():
+                        self._answer(descriptor)
+                elif events & (select.POLLHUP | select.POLLERR):
+                    self._client_left(descriptor)
+            self._follow_stops()
+            if self._spare is None and time.monotonic() >= self._fork_at:
+                self._fork()
+
+    def _poll(self) -> list[tuple[int, int]]:
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        if self._spare or not self._has_failed:
+            poll.register(self._control, select.POLLIN)
+            poll.register(self._listener, select.POLLIN)
+        for client in self._clients.values():
+            poll.register(client.connection, 0)
+        seconds = []
+        if self._spare is None:
+            seconds.append(max(0.0, self._fork_at - time.monotonic()))
+        if self._clients:
+            seconds.append(LOOK_SECONDS)
+        return poll.poll(math.ceil(min(seconds) * 1000) if seconds else None)
+
+    def _answer(self, descriptor: int) -> None:
+        if descriptor == self._control.fileno():
+            self._forward()
+        else:
+            self._accept()
+
+    def _fork(self) -> bool:
+        self._has_failed = True
+        self._fork_at = time.monotonic() + RETRY_SECONDS
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            return False
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            return False
+        if pid == 0:
+            self._be_spare(ours, theirs)
+        theirs.close()
+        self._spare = Spare(pid, ours)
+        self._has_failed = False
+        return True
+
+    def _hand_over(self, spare: Spare, kind: bytes, descriptors: list[int]) -> None:
+        """Give the spare something to become. What goes wrong from here on is the child's."""
+        self._spare = None
+        self._fork_at = time.monotonic() + SPARE_SECONDS
+        with suppress(OSError):
+            socket.send_fds(spare.socket, [kind], descriptors)
+        spare.socket.close()
+
+    def _forward(self) -> None:
+        message, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, 8)
+        if not message:
+            # Init has ended, and all of the container with it.
+            os._exit(0)
+        # Without a spare PID 1 sees that nothing begins.
+        if self._spare:
+            self._tell(STARTED, self._spare.pid)
+            self._hand_over(self._spare, RUN, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _accept(self) -> None:
+        spare = self._spare
+        if spare is None:
+            return
+        # Told before anything is taken from the listener: PID 1 is to know of all that may still
+        # become a program, be it here or there.
+        self._tell(STARTED, spare.pid)
+        connection = self._next_connection()
+        if connection is None:
+            self._tell(NOT_STARTED, spare.pid)
+            return
+        with suppress(OSError):
+            connection.send(EVENT.pack(PID, spare.pid), socket.MSG_DONTWAIT)
+        self._hand_over(spare, CLIENT, [connection.fileno()])
+        self._clients[spare.pid] = Client(peer(connection), connection)
+
+    def _next_connection(self) -> socket.socket | None:
+        """None if it has gone again."""
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return None
+        poll = select.poll()
+        poll.register(connection, 0)
+        if poll.poll(0):
+            connection.close()
+            return None
+        return connection
+
+    def _client_left(self, descriptor: int) -> None:
+        """A client that was killed cannot pass the signal on."""
+        for pid, client in list(self._clients.items()):
+            if client.connection.fileno() == descriptor:
+                self._clients.pop(pid).connection.close()
+                signal_group(pid, signal.SIGKILL)
+
+    def _follow_stops(self) -> None:
+        """A client that was stopped cannot pass that on either."""
+        for pid, client in self._clients.items():
+            stopped = client.is_stopped()
+            if client.stopped is None:
+                client.stopped = stopped or None
+            elif stopped != client.stopped:
+                client.stopped = stopped
+                signal_group(pid, signal.SIGSTOP if stopped else signal.SIGCONT)
+
+    def _reap(self) -> None:
+        with suppress(BlockingIOError):
+            while os.read(self._wakeup, 4096):
+                pass
+        with suppress(ChildProcessError):
+            while True:
+                pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
+                if not pid:
+                    break
+                client = self._clients.get(pid)
+                if os.WIFSTOPPED(status):
+                    if client and client.stopped is False:
+                        client.stopped = None
+                        client.tell(CLIENT_STOPPED, os.WSTOPSIG(status))
+                    continue
+                if self._spare and pid == self._spare.pid:
+                    self._spare.socket.close()
+                    self._spare = None
+                    continue
+                self._fork_at = min(self._fork_at, time.monotonic())
+                if client:
+                    client.tell(CLIENT_ENDED, status)
+                    self._clients.pop(pid).connection.close()
+                seconds = usage.ru_utime + usage.ru_stime
+                self._tell(ENDED, pid, status, seconds, usage.ru_maxrss * 1024)
+
+    def _tell(
+        self, what: int, pid: int = 0, status: int = 0, seconds: float = 0, peak: int = 0
+    ) -> None:
+        with suppress(OSError):
+            self._control.send(NEWS.pack(bytes([what]), pid, status, seconds, peak))
+
+    # --- in the child ---
+
+    def _be_spare(self, zygotes: socket.socket, work: socket.socket) -> NoReturn:
+        became = False
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for each in (zygotes, self._control, self._listener):
+                each.close()
+            for client in self._clients.values():
+                client.connection.close()
+            os.close(self._wakeup)
+            os.close(self._woken)
+            self._launcher.prepare()
+            self._become_something(work)
+            became = True
+        except BaseException:  # noqa: BLE001 - a child must never return into the zygote's loop
+            traceback.print_exc()
+        finally:
+            if not became:
+                os._exit(126)
+        raise BecameProgram
+
+    def _become_something(self, work: socket.socket) -> None:
+        kind, descriptors, _, _ = socket.recv_fds(work, MAX_MESSAGE, 8)
+        work.close()
+        if kind == CLIENT:
+            serve_client(socket.socket(fileno=descriptors[0]), self._launcher)
+        elif kind == RUN:
+            serve_run(self._program(descriptors[0]), descriptors[1:], self._launcher)
+        else:
+            os._exit(0)
+
+    def _program(self, descriptor: int) -> Program:
+        with open(descriptor, encoding="utf-8", errors="surrogatepass") as file:
+            file.seek(0)
+            return program_from(json.load(file))
+
+
+def signal_group(pid: int, number: int) -> None:
+    """A program and those of its children that have stayed with it."""
+    for target in (-pid, pid):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(target, number)

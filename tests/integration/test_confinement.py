@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -16,6 +18,7 @@ from sandbox.confinement import confinement
 from sandbox.engines.base import Death, Engine
 from sandbox.engines.docker import DockerEngine
 from sandbox.errors import ContainerLost, EngineUnavailable, ImageMissing, WorkspaceFull
+from sandbox.runner.privileges import HELPER_UID
 from sandbox.runner.protocol import DATA, VERSION
 from tests.containers import MB, Sandbox, docker_engine, put_file, started
 
@@ -35,9 +38,19 @@ def sandbox(engine: Engine) -> Iterator[Sandbox]:
 
 def goes_on(sandbox: Sandbox) -> bool:
     """The container still does its work, and nothing of former programs is there."""
-    code = "import os; print(sorted(int(p) for p in os.listdir('/proc') if p.isdigit()))"
-    pids = json.loads(sandbox.output(code))
-    return pids[0] == 1 and len(pids) == 2
+    code = """
+import os
+uids = []
+for name in os.listdir("/proc"):
+    if name.isdecimal():
+        status = dict(line.split(":", 1) for line in open(f"/proc/{name}/status"))
+        uids.append(int(status["Uid"].split()[0]))
+print(sorted(uids))
+"""
+    # Beside the program itself there are the runner, a helper, the zygote (root's as well, while it
+    # starts) and its spare.
+    uids: list[int] = json.loads(sandbox.output(code))
+    return uids.count(10001) == 1 and uids.count(0) <= 2 and set(uids) <= {0, 10001, 10002, 10003}
 
 
 def test_a_program_is_nobody_and_may_nothing(sandbox: Sandbox) -> None:
@@ -262,29 +275,62 @@ def test_orphans_are_reaped_while_the_program_runs(sandbox: Sandbox) -> None:
     assert sandbox.bash(code) == "done\n"
 
 
-def test_the_runner_is_out_of_reach(sandbox: Sandbox) -> None:
-    code = """
-import ctypes, os, signal
+FIND_HELPER = f"""
+pids = [pid for pid in os.listdir('/proc') if pid.isdecimal()]
+[pid] = [pid for pid in pids if '\\nUid:\\t{HELPER_UID}\\t' in open(f'/proc/{{pid}}/status').read()]
+"""
+
+
+@pytest.mark.parametrize("find", ["pid = 1", FIND_HELPER], ids=["runner", "helper"])
+def test_the_runner_is_out_of_reach(sandbox: Sandbox, find: str) -> None:
+    if find == FIND_HELPER:
+        waiting_helper(sandbox)
+    code = f"import os\n{find}\npid = int(pid)"
+    code += """
+import ctypes, signal
 for number in signal.valid_signals():
-    try: os.kill(1, number); print('killed', number)
+    try: os.kill(pid, number); print('killed', number)
     except PermissionError: pass
 for name in ('environ', 'mem', 'maps', 'auxv', 'stack', 'syscall', 'io', 'pagemap'):
-    try: open('/proc/1/' + name).read(1); print('read', name)
+    try: open(f'/proc/{pid}/{name}').read(1); print('read', name)
     except PermissionError: pass
 for name in ('fd', 'fdinfo', 'map_files'):
-    try: print('listed', os.listdir('/proc/1/' + name))
+    try: print('listed', os.listdir(f'/proc/{pid}/{name}'))
     except PermissionError: pass
 for name in ('cwd', 'root', 'exe', 'fd/0', 'fd/1', 'ns/mnt'):
-    try: print('followed', os.readlink('/proc/1/' + name))
+    try: print('followed', os.readlink(f'/proc/{pid}/{name}'))
     except PermissionError: pass
 for name in ('oom_score_adj', 'mem', 'comm', 'fd/1'):
-    try: open('/proc/1/' + name, 'w'); print('opened', name)
+    try: open(f'/proc/{pid}/{name}', 'w'); print('opened', name)
     except PermissionError: pass
 libc = ctypes.CDLL(None, use_errno=True)
-print(libc.ptrace(16, 1, 0, 0), libc.prlimit(1, 7, None, ctypes.create_string_buffer(16)))
-print(libc.syscall(434, 1, 0) >= 0 and libc.syscall(438, libc.syscall(434, 1, 0), 0, 0))
+print(libc.ptrace(16, pid, 0, 0), libc.prlimit(pid, 7, None, ctypes.create_string_buffer(16)))
+print(libc.syscall(434, pid, 0) >= 0 and libc.syscall(438, libc.syscall(434, pid, 0), 0, 0))
 """
     assert sandbox.output(code).splitlines() == ["-1 -1", "-1"]
+
+
+def test_a_helper_that_died_while_it_waited_is_missed_by_nobody(sandbox: Sandbox) -> None:
+    for use in (sandbox.files, lambda: sandbox.put({"a.txt": b"one"}), sandbox.files):
+        sandbox.output("print(1)")
+        os.kill(waiting_helper(sandbox), signal.SIGKILL)
+        use()
+    assert sandbox.files() == {"a.txt": b"one"}
+
+
+def waiting_helper(sandbox: Sandbox) -> int:
+    """Its pid, as the host knows it."""
+    client = docker.from_env()
+    deadline = time.monotonic() + 10
+    try:
+        while time.monotonic() < deadline:
+            processes = client.api.top(sandbox.name, ps_args="-eo pid,uid,stat")["Processes"]
+            for pid, uid, state in processes:
+                if int(uid) == HELPER_UID and not state.startswith("Z"):
+                    return int(pid)
+    finally:
+        client.close()
+    raise AssertionError("no helper waits")
 
 
 def test_output_can_be_reopened_by_name(sandbox: Sandbox) -> None:
@@ -329,9 +375,14 @@ def test_a_client_that_does_not_read_costs_no_memory_and_holds_nobody_up_for_lon
         wire.send(DATA, code)
         time.sleep(3)
         client = docker.from_env()
-        processes = client.api.top(sandbox.name, ps_args="-eo pid,rss,args")["Processes"]
+        processes = client.api.top(sandbox.name, ps_args="-eo pid,rss,uid,args")["Processes"]
         client.close()
-        (runner,) = [int(rss) for _, rss, args in processes if "/opt/sandbox/runner" in args]
+        # What it forks has its name and its user at first.
+        runner = next(
+            int(rss)
+            for _, rss, uid, args in processes
+            if uid == "0" and "/opt/sandbox/runner" in args
+        )
         assert any(args == "yes" for *_, args in processes)
         assert runner < 40_000
         began = time.monotonic()

@@ -183,6 +183,31 @@ def test_the_service_outlives_its_database(place: Place) -> None:
     wait_until(lambda: service.sql(WARM).strip() == "1", seconds=60)
 
 
+def crash(data: Path) -> None:
+    """All of the server's processes at once, with what they had not written out yet."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if (process / "cwd").resolve() == data.resolve():
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("code", ["print('told')", "open('a.txt', 'w').close(); print('told')"])
+def test_what_a_client_was_told_outlives_a_crash_of_the_database(place: Place, code: str) -> None:
+    service = place.service
+    session_id = service.run("print(1)")["session_id"]
+    answer = service.run(code, session_id=session_id)
+
+    crash(place.database)
+
+    assert answer["stdout"] == "told\n"
+    postgres("start", place.database)
+    last = f"Execution.objects.filter(session={session_id!r}).latest('created_at')"
+    told = service.sql(f"run = {last}; print(run.status, run.stdout.strip(), run.files.count())")
+    assert told.split() == ["succeeded", "told", str(len(answer["files"]))]
+    again = {"lang": "py", "code": "print(2)", "session_id": session_id}
+    assert answers_again(lambda: service.post("/exec", json=again)).json()["stdout"] == "2\n"
+
+
 def test_a_run_goes_on_while_the_database_is_away_for_a_moment(place: Place) -> None:
     service = place.service
     session_id = service.run(WRITE)["session_id"]

@@ -88,8 +88,8 @@ TEMPLATES = [
 
 DATABASES = {"default": env.db("DATABASE_URL")}
 DATABASES["default"] |= {
-    # With a pool, this has each connection checked before use: a restarted database heals at once.
-    "CONN_HEALTH_CHECKS": True,
+    # It checks each of the pool's connections before use: a restarted database heals at once.
+    "ENGINE": "interpreter_site.database",
     # Beside what the URL's query says, such as sslmode or the directory of a socket.
     "OPTIONS": DATABASES["default"].get("OPTIONS", {})
     | {
@@ -166,6 +166,8 @@ SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="custom-rce-kernel:latest")
 # The engine's OCI runtime; empty is its default, "runsc" is gVisor.
 SANDBOX_RUNTIME = env.str("SANDBOX_RUNTIME", default="")
 SANDBOX_CPUS = env.float("SANDBOX_CPUS", default=0.5)
+# While it starts, if that is more: nobody's program is in it yet.
+SANDBOX_WARMING_CPUS = env.float("SANDBOX_WARMING_CPUS", default=2.0)
 # Memory and swap together; the files in the workspace, /tmp and /dev/shm count as well.
 SANDBOX_MEMORY_MB = env.int("SANDBOX_MEMORY_MB", default=512)
 SANDBOX_PIDS = env.int("SANDBOX_PIDS", default=128)
@@ -202,6 +204,10 @@ SANDBOX_SESSION_HOURS = env.float("SANDBOX_SESSION_HOURS", default=48)
 # --- sandbox: the pool ---
 
 SANDBOX_POOL_SIZE = env.int("SANDBOX_POOL_SIZE", default=2)
+# How many of these are started at a time.
+SANDBOX_POOL_STARTS = env.int("SANDBOX_POOL_STARTS", default=2)
+# Whether an idle container is emptied for another session of the same key and user.
+SANDBOX_RECYCLE = env.bool("SANDBOX_RECYCLE", default=True)
 SANDBOX_MAX_CONTAINERS = env.int("SANDBOX_MAX_CONTAINERS", default=16)
 # A container whose session has been quiet for so long is removed; its files are in the store.
 SANDBOX_IDLE_SECONDS = env.float("SANDBOX_IDLE_SECONDS", default=600)

@@ -10,7 +10,9 @@ from sandbox.runner.protocol import MAX_CONTROL
 
 POSITIVE = (
     "SANDBOX_CPUS",
+    "SANDBOX_WARMING_CPUS",
     "SANDBOX_PIDS",
+    "SANDBOX_POOL_STARTS",
     "SANDBOX_WORKSPACE_MB",
     "SANDBOX_TMP_MB",
     "SANDBOX_SHM_MB",

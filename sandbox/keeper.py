@@ -6,22 +6,33 @@ Each function is one pass, safe to run at any time and in several processes at o
 from __future__ import annotations
 
 import logging
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
 from sandbox import pool, store
 from sandbox.engines import engine
+from sandbox.errors import SandboxError
 
 logger = logging.getLogger(__name__)
 
 State = SandboxContainer.State
 
-SLOW_START = timedelta(seconds=15)
+SLOW_START = timedelta(seconds=30)
+# While containers start, how often it is looked whether the pool needs more of them.
+LOOK_SECONDS = 0.2
+# At capacity an idle container makes room for a hot one only after so long: more than a model
+# takes from one tool call of its turn to the next. Under load none is idle for as long, and to
+# recycle it costs a hundredth of a new one.
+SPARE_SECONDS = 30.0
 SWEEP_BATCH = 1000
 
 
@@ -47,7 +58,9 @@ def reap_sessions() -> int:
         store.delete_session(session_id)
         files.filter(session=session_id).update(deleted_at=timezone.now())
     for container in SandboxContainer.objects.idle().filter(session__in=ended):
-        pool.discard(container, "its session expired")
+        # Another session of the same user may have claimed it meanwhile.
+        if SandboxContainer.objects.idle().filter(pk=container.pk).update(state=State.GONE):
+            pool.discard(container, "its session expired")
     return reaped
 
 
@@ -69,7 +82,9 @@ def abort_executions() -> int:
     """Mark the runs of workers that died. A run that is still waiting for its turn has no
     container yet and is given the time to get one."""
     dead = Execution.objects.running().filter(
-        Q(session__lease_expires_at=None) | Q(session__lease_expires_at__lt=timezone.now())
+        Q(session__lease_expires_at=None)
+        | Q(session__lease_expires_at__lt=timezone.now())
+        | ~Q(session__lease_token=F("lease_token"))
     )
     waited = timezone.now() - timedelta(seconds=2 * settings.SANDBOX_QUEUE_SECONDS + 60)
     return dead.filter(~Q(container=None) | Q(created_at__lt=waited)).update(
@@ -91,12 +106,12 @@ def end_containers() -> None:
         Q(session=None) | Q(session__lease_expires_at=None) | Q(session__lease_expires_at__lt=now)
     )
     for container in orphaned:
-        pool.discard(container, "left behind by a run that did not finish")
+        pool.discard(container, pool.LEFT_BEHIND)
     stuck = now - timedelta(seconds=2 * pool.START_SECONDS)
     for container in containers.filter(state=State.STARTING, created_at__lt=stuck):
         pool.discard(container, "did not start")
     for container in containers.filter(state=State.WARM).exclude(image=pool.image()):
-        pool.discard(container, "made from an older image")
+        pool.discard(container, pool.OLDER_IMAGE)
     for container in containers.occupying().filter(state=State.GONE):
         pool.remove(container)
 
@@ -138,18 +153,40 @@ def sweep_store() -> int:
     return swept
 
 
-def refill() -> int:
-    """Start containers until the pool is full, evicting idle ones for room."""
-    started = 0
-    while not pool_is_full():
+def refill(*, seconds: float = 5.0) -> int:
+    """Start containers until the pool is full, several at a time; how many it has got. Under a
+    load that takes them as fast, it comes back for the keeper's other work after some time."""
+    deadline = time.monotonic() + seconds
+    starting: dict[Future[bool], SandboxContainer] = {}
+    admitted = 0
+    try:
+        with ThreadPoolExecutor(settings.SANDBOX_POOL_STARTS) as starters:
+            while True:
+                while len(starting) < settings.SANDBOX_POOL_STARTS and time.monotonic() < deadline:
+                    reserved = _reserve()
+                    if reserved is None:
+                        break
+                    start = partial(pool.boot, reserved, hot_within=pool.HOT_SECONDS)
+                    starting[starters.submit(start)] = reserved
+                if not starting:
+                    return admitted
+                for done in wait(starting, LOOK_SECONDS, FIRST_COMPLETED).done:
+                    admitted += pool.admit(starting.pop(done), done.result)
+    finally:
+        # After a failure, or a signal: the threads have ended, and nobody knows of the others.
+        for done, container in starting.items():
+            with suppress(SandboxError):
+                pool.admit(container, done.result)
+
+
+def _reserve() -> SandboxContainer | None:
+    """Room for one more container of the pool, if it needs any and there is some."""
+    if pool_is_full():
+        return None
+    reserved = pool.reserve()
+    if reserved is None and pool.evict_one("evicted for the pool", idle_seconds=SPARE_SECONDS):
         reserved = pool.reserve()
-        if reserved is None:
-            if not pool.evict_one("evicted for the pool"):
-                break
-            continue
-        pool.fill(reserved)
-        started += 1
-    return started
+    return reserved
 
 
 def pool_is_full() -> bool:

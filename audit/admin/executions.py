@@ -25,6 +25,25 @@ STATUSES = {
     Execution.Status.OUT_OF_MEMORY: "danger",
     Execution.Status.ABORTED: "danger",
 }
+# In the order in which a request goes through them, which the database does not keep.
+STEPS = (
+    "auth",
+    "parse",
+    "session",
+    "turn",
+    "inputs",
+    "claim",
+    "queue",
+    "audit",
+    "start",
+    "attach",
+    "reset",
+    "files_in",
+    "run",
+    "collect",
+    "store",
+    "total",
+)
 # Up to a megabyte each: fetched for the one that is read, not for a list.
 LARGE = ("code", "stdout", "stderr")
 LISTED_CODE = 400
@@ -79,6 +98,7 @@ class ExecutionAdmin(RecordAdmin[Execution]):
     list_filter = (
         "status",
         LanguageFilter,
+        "container_source",
         "key",
         ("created_at", DayRangeFilter),
     )
@@ -105,6 +125,7 @@ class ExecutionAdmin(RecordAdmin[Execution]):
                     ("key", "user_id"),
                     ("entity_id", "client_address"),
                     ("session_link", "container_link"),
+                    ("container_source", "queued_at"),
                     ("created_at", "ended_at"),
                     ("id", "arguments"),
                 )
@@ -184,8 +205,8 @@ class ExecutionAdmin(RecordAdmin[Execution]):
 
     @admin.display(description="steps")
     def steps(self, run: Execution) -> str:
-        longest_first = sorted(run.step_ms.items(), key=lambda step: -step[1])
-        return ", ".join(f"{step} {duration(ms)}" for step, ms in longest_first) or "-"
+        taken = [(step, run.step_ms[step]) for step in STEPS if step in run.step_ms]
+        return ", ".join(f"{step} {duration(ms)}" for step, ms in taken) or "-"
 
     @admin.display(description="arguments")
     def arguments(self, run: Execution) -> str:

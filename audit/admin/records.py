@@ -80,7 +80,7 @@ def link(row: Model | None, text: str | None = None) -> str:
     return format_html('<a class="text-link" href="{}">{}</a>', url, text)
 
 
-def duration(milliseconds: int | None) -> str:
+def duration(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "-"
     return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"

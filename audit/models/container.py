@@ -43,6 +43,9 @@ class SandboxContainer(models.Model):
         help_text="What the workspace held when its last run ended: name to SHA-256.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    hot = models.BooleanField(
+        default=False, help_text="Its preloaded Python was ready when its start was over."
+    )
     ready_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -17,11 +17,12 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
 
     def ahead_of(self, execution: Execution) -> ExecutionQuerySet:
         """Those that found no room before this one did, and still wait. A dead worker's run
-        leaves the line when the lease on its session expires."""
+        leaves the line when its lease expires or another run takes the session."""
         now = timezone.now()
         return self.running().filter(
             queued_at__lt=execution.queued_at or now,
             container=None,
+            session__lease_token=models.F("lease_token"),
             session__lease_expires_at__gt=now,
         )
 
@@ -43,6 +44,7 @@ class Execution(models.Model):
 
         SESSION = "session", "the session's own"
         POOL = "pool", "warm from the pool"
+        RECYCLED = "recycled", "another session's of the same user, emptied"
         CREATED = "created", "created for this run"
 
     id = models.CharField(primary_key=True, max_length=LENGTH, default=new_id, editable=False)
@@ -70,12 +72,21 @@ class Execution(models.Model):
     queued_at = models.DateTimeField(
         null=True, blank=True, help_text="When it found all containers busy."
     )
+    lease_token = models.CharField(
+        max_length=LENGTH,
+        blank=True,
+        editable=False,
+        help_text="Its hold on the session: when that has another one, this run's worker is dead.",
+    )
     ended_at = models.DateTimeField(null=True, blank=True)
     wall_ms = models.IntegerField(null=True, blank=True)
     cpu_ms = models.IntegerField(null=True, blank=True)
     memory_bytes = models.BigIntegerField("peak memory", null=True, blank=True)
     step_ms = models.JSONField(
-        "steps (ms)", default=dict, blank=True, help_text="How long each step of the request took."
+        "steps (ms)",
+        default=dict,
+        blank=True,
+        help_text="How long each step of the request took, up to the writing of this.",
     )
 
     objects = ExecutionQuerySet.as_manager()
@@ -94,20 +105,23 @@ class Execution(models.Model):
     def __str__(self) -> str:
         return f"{self.language} {self.pk}"
 
-    def queue(self) -> None:
-        """Take the last place in the line for a container."""
-        self.queued_at = timezone.now()
-        self.save(update_fields=["queued_at"])
+    def assign(self, container: SandboxContainer, source: Execution.Source) -> None:
+        """Note where it runs. Mostly this is when it is written for the first time."""
+        self.container, self.container_source = container, source
+        self._write("container", "container_source", "lease_token")
 
-    def supersede(self) -> None:
-        """Take those out of the line that stand there for this one's session. It holds the lease,
-        so their workers are dead; but its lease would keep their places."""
-        left = Execution.objects.running().filter(session=self.session, queued_at__isnull=False)
-        left.exclude(pk=self.pk).update(
-            status=self.Status.ABORTED,
-            message="The server stopped during the run",
-            ended_at=timezone.now(),
-        )
+    def queue(self) -> None:
+        """Take the last place in the line for a container, or the old one again where the container
+        that it had got is dead."""
+        self.queued_at = self.queued_at or timezone.now()
+        self.container, self.container_source = None, ""
+        self._write("queued_at", "lease_token", "container", "container_source")
+
+    def _write(self, *changed: str) -> None:
+        if self._state.adding:
+            self.save(force_insert=True)
+        else:
+            self.save(update_fields=changed)
 
     def abort(self, reason: str) -> bool:
         """Mark as ended by our fault, unless it has ended already."""

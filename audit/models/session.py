@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import ClassVar
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 from django.db import models
 from django.utils import timezone
@@ -11,6 +11,28 @@ from keys.models import APIKey
 
 # Renewed all the while. After a crash the session's next run waits for the rest of it.
 LEASE = timedelta(seconds=30)
+
+# To find, lease and keep alive in one statement: a conditional update decides between workers. The
+# row that comes back is the newest, also after another worker's commit in between.
+TAKE = """
+    UPDATE audit_sandboxsession SET
+        lease_token = %(token)s,
+        lease_expires_at = %(lease_expires_at)s,
+        last_used_at = %(now)s,
+        expires_at = GREATEST(expires_at, %(expires_at)s)
+    WHERE ended_at IS NULL AND expires_at > %(now)s
+    AND (lease_expires_at IS NULL OR lease_expires_at <= %(now)s)
+    AND {which}
+    RETURNING *
+"""
+
+# Which session a caller may go on in. Only a run's: an upload's may be shared by all users of a
+# skill or an agent.
+CONTINUED = """
+    id = %(id)s AND key_id = %(key)s AND origin = 'run'
+    AND (%(user)s = '' OR user_id IN ('', %(user)s))
+"""
+HINTED = "key_id = %(key)s AND user_id = %(user)s AND hint = %(hint)s AND hint <> ''"
 
 
 class SandboxSessionQuerySet(models.QuerySet["SandboxSession"]):
@@ -25,6 +47,23 @@ class SandboxSessionQuerySet(models.QuerySet["SandboxSession"]):
         return self.filter(
             models.Q(lease_expires_at=None) | models.Q(lease_expires_at__lte=timezone.now())
         )
+
+    def take(self, session_id: str, *, expires_at: datetime) -> SandboxSession | None:
+        """The live session, leased for one run and alive until then at least; None if there is
+        none or another run has it."""
+        values = {"id": session_id, **self.lease_until(expires_at)}
+        return next(iter(self.raw(TAKE.format(which="id = %(id)s"), values)), None)
+
+    def lease_until(self, expires_at: datetime) -> dict[str, Any]:
+        """What `TAKE` needs. The token proves the holder: whoever lost the lease to another worker
+        fails to renew it."""
+        now = timezone.now()
+        return {
+            "token": new_id(),
+            "now": now,
+            "lease_expires_at": now + LEASE,
+            "expires_at": expires_at,
+        }
 
 
 class SandboxSession(models.Model):
@@ -52,6 +91,11 @@ class SandboxSession(models.Model):
     last_used_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(db_index=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    has_files = models.BooleanField(
+        default=True,
+        editable=False,
+        help_text="Whether its runs may find any: kept by one of them, or given to one.",
+    )
     lease_token = models.CharField(max_length=LENGTH, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, editable=False)
 
@@ -70,20 +114,6 @@ class SandboxSession(models.Model):
 
     def __str__(self) -> str:
         return self.id
-
-    def lease(self) -> str | None:
-        """Take the session for one run; None if another run has it.
-
-        A conditional update decides between workers. The token proves the holder: whoever lost
-        the lease to another worker fails to renew it.
-        """
-        token = new_id()
-        taken = (
-            SandboxSession.objects.unleased()
-            .filter(pk=self.pk, ended_at=None)
-            .update(lease_token=token, lease_expires_at=timezone.now() + LEASE)
-        )
-        return token if taken else None
 
     def renew_lease(self, token: str) -> bool:
         held = SandboxSession.objects.filter(pk=self.pk, lease_token=token)

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from keys.authentication import APIRequest
+from sandbox.services import StepClock
 
 PROFILES = ("default", "stateful")
 
@@ -30,12 +31,15 @@ class JSONWhateverIsAccepted(DefaultContentNegotiation):
 
 class SandboxView(APIView):
     request: APIRequest
+    clock: StepClock
     content_negotiation_class = JSONWhateverIsAccepted
     # OPTIONS is answered like any method that is not there.
     metadata_class = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.clock = StepClock()
         super().initial(request, *args, **kwargs)
+        self.clock.lap("auth")
         coding = request.headers.get("Content-Encoding", "identity").lower()
         if coding not in ("", "identity"):
             # What unpacks to any size must not come in at all.

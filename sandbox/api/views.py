@@ -35,7 +35,9 @@ class Exec(SandboxView):
         serializer.is_valid(raise_exception=True)
         who = caller(request, user_id=serializer.user(), entity_id=serializer.entity())
         run_request = serializer.run_request()
-        outcome = services.execute(who, run_request, abandoned=client_gone(request._request.META))
+        self.clock.lap("parse")
+        gone = client_gone(request._request.META)
+        outcome = services.execute(who, run_request, clock=self.clock, abandoned=gone)
         return Response(wire.outcome(outcome, run_request, user_id=who.user_id))
 
 

@@ -7,23 +7,34 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import docker
 import requests
 from django.conf import settings
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Ulimit
-from docker.utils import kwargs_from_env
+from docker.utils import kwargs_from_env, parse_host
 
 from sandbox.confinement import Confinement, Mount
 from sandbox.engines.base import Attachment, ContainerInfo, Death
 from sandbox.engines.hijacked import HijackedConnection
+from sandbox.engines.upgrading import Refused, upgrade
 from sandbox.errors import ContainerLost, EngineUnavailable, ImageMissing
 
 INSTALLATION_LABEL = "interpreter.installation"
 # Of any one call. A container that starts on a busy machine is what takes longest.
 CALL_SECONDS = 30
 CPU_PERIOD = 100_000
+
+
+ATTACH = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+ATTACH_QUERY = urlencode(ATTACH)
+UNIX = "http+unix://"
+
+
+def _status(error: Refused | APIError) -> int | None:
+    return error.status if isinstance(error, Refused) else error.status_code
 
 
 @contextmanager
@@ -37,7 +48,7 @@ def _reporting(name: str = "") -> Iterator[None]:
         ) from error
     except NotFound as error:
         raise ContainerLost(f"There is no container {name}") from error
-    except (DockerException, requests.RequestException) as error:
+    except (DockerException, requests.RequestException, Refused, OSError) as error:
         raise EngineUnavailable(f"The container engine failed: {error}") from error
 
 
@@ -46,6 +57,9 @@ class DockerEngine:
         self._call_seconds = call_seconds
         # The client is not safe to share between threads.
         self._local = threading.local()
+        self._version = ""
+        host = str(parse_host(kwargs_from_env().get("base_url")))
+        self._socket_path = host.removeprefix(UNIX) if host.startswith(UNIX) else ""
 
     def create(self, name: str, *, labels: Mapping[str, str], confinement: Confinement) -> None:
         with _reporting(name):
@@ -74,11 +88,14 @@ class DockerEngine:
     def attach(self, name: str) -> Attachment:
         with _reporting(name):
             try:
-                upgraded = self._client().attach_socket(
-                    name, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-                )
-            except APIError as error:
-                if error.status_code != requests.codes.conflict:
+                if self._socket_path:
+                    version = self._version or self._client().api_version
+                    target = f"/v{version}/containers/{name}/attach?{ATTACH_QUERY}"
+                    upgraded = upgrade(self._socket_path, target, seconds=self._call_seconds)
+                else:
+                    upgraded = self._client().attach_socket(name, ATTACH)
+            except (Refused, APIError) as error:
+                if _status(error) not in (requests.codes.conflict, requests.codes.not_found):
                     raise
                 raise ContainerLost(f"Container {name} does not run") from error
         return HijackedConnection(upgraded, is_alive=lambda: self.death(name) is None)
@@ -136,8 +153,13 @@ class DockerEngine:
         client: docker.APIClient | None = getattr(self._local, "client", None)
         if client is None:
             client = docker.APIClient(
-                version="auto", timeout=self._call_seconds, **kwargs_from_env()
+                version=self._version or "auto", timeout=self._call_seconds, **kwargs_from_env()
             )
+            # To ask for it takes a call, and there are as many clients as threads.
+            self._version = client.api_version
+            # Neither a proxy nor a password from ~/.netrc is for a socket, and to look for them
+            # takes longer than the call.
+            client.trust_env = not self._socket_path
             self._local.client = client
         return client
 

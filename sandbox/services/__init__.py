@@ -1,5 +1,6 @@
 """The use cases. The API layer calls these and nothing below them."""
 
+from sandbox.services.clock import StepClock
 from sandbox.services.executing import execute
 from sandbox.services.files import (
     Incoming,
@@ -34,6 +35,7 @@ __all__ = [
     "Output",
     "RunRequest",
     "Scope",
+    "StepClock",
     "UploadResult",
     "delete_file",
     "execute",

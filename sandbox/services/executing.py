@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from django.conf import settings
 
 from audit.models import Execution, SandboxSession
 from sandbox import pool
 from sandbox.channel import Channel, RunLimits
-from sandbox.database import give_back_connection
+from sandbox.claiming import Claim, Claiming, Wait, never
+from sandbox.database import unacknowledged
 from sandbox.engines import engine
 from sandbox.errors import ContainerLost, SandboxError, SandboxFileNotFound, WorkspaceFull
 from sandbox.outcome import failure, judge, out_of_memory
-from sandbox.pool import Claim
 from sandbox.services import keeping, sessions
 from sandbox.services.clock import StepClock
+from sandbox.services.entering import enter
 from sandbox.services.inputs import Workspace, assemble
 from sandbox.services.requests import Abandoned, Caller, Outcome, RunRequest
-from sandbox.workspace import bring_in, bring_out
+from sandbox.services.sessions import Lease
+from sandbox.workspace import bring_in, bring_out, changes_from
 
 # A container may die between two runs without anybody noticing; so may its successor.
 ATTEMPTS = 3
 
 
-def execute(caller: Caller, request: RunRequest, *, abandoned: Abandoned = pool.never) -> Outcome:
+def execute(
+    caller: Caller,
+    request: RunRequest,
+    *,
+    clock: StepClock | None = None,
+    abandoned: Abandoned = never,
+) -> Outcome:
     """Run a program in its session's workspace.
 
     Whatever the program does is a result; what is raised is ours. When this returns, the files
     are in the store and the execution's row is final.
     """
-    clock = StepClock()
-    session = sessions.session_for_run(caller, request)
-    execution = Execution.objects.create(
+    clock = clock or StepClock()
+    execution = Execution(
         key=caller.key,
-        session=session,
         user_id=caller.user_id,
         entity_id=caller.entity_id,
         client_address=caller.address,
@@ -42,59 +49,95 @@ def execute(caller: Caller, request: RunRequest, *, abandoned: Abandoned = pool.
         code=keeping.storable(request.code),
         args=[keeping.storable(arg) for arg in request.args],
     )
-    clock.lap("session")
+    wait = Wait(time.monotonic() + settings.SANDBOX_QUEUE_SECONDS, abandoned=abandoned)
+    lease, claim = _enter(caller, request, execution, clock, wait)
+    wait = replace(wait, heartbeat=lease.renew)
     try:
-        return _run(caller, request, session, execution, clock, abandoned)
+        with sessions.ending(lease):
+            workspace = _assemble(caller, request, lease.session, claim)
+            clock.lap("inputs")
+            return _run(request, workspace, lease, claim, execution, clock, wait)
     except SandboxError as error:
         execution.abort(str(error) or type(error).__name__)
         raise
 
 
-def _run(
-    caller: Caller,
-    request: RunRequest,
-    session: SandboxSession,
-    execution: Execution,
-    clock: StepClock,
-    abandoned: Abandoned,
-) -> Outcome:
-    deadline = time.monotonic() + settings.SANDBOX_QUEUE_SECONDS
-    with sessions.leased(session, deadline=deadline, abandoned=abandoned) as lease:
-        clock.lap("queue")
+def _enter(
+    caller: Caller, request: RunRequest, execution: Execution, clock: StepClock, wait: Wait
+) -> tuple[Lease, Claim | None]:
+    """The session, when it is this run's turn in it, and a container if one was at hand. Only a
+    run that has to wait for its turn is written down before it has a container."""
+    with unacknowledged():
+        entered = enter(caller, request, execution)
+        lease = entered.lease
+        clock.lap("session")
+        if lease is None:
+            execution.session = entered.session
+            execution.lease_token = execution.container_source = ""
+            execution.save(force_insert=True)
+            try:
+                lease = sessions.wait_for_turn(entered.session, wait)
+            except SandboxError as error:
+                execution.abort(str(error))
+                raise
+            clock.lap("turn")
+    execution.lease_token = lease.token
+    return lease, entered.claim
+
+
+def _assemble(
+    caller: Caller, request: RunRequest, session: SandboxSession, claim: Claim | None
+) -> Workspace:
+    try:
         workspace = assemble(caller, session, request.files)
         # What a session still uses must not expire before it. Outside the transaction that ends
         # the run: two runs that use each other's files would lock each other out there.
-        sessions.keep_alive({file.session_id for file in workspace.files.values()} | {session.pk})
-        clock.lap("inputs")
-        wait = pool.Wait(deadline=deadline, heartbeat=lease.renew, abandoned=abandoned)
-        try:
-            claim, channel = _open(execution, workspace, wait, clock)
-        except WorkspaceFull as error:
-            return keeping.keep_verdict(lease, execution, failure(str(error)), clock)
-        try:
-            with channel:
-                execution.container, execution.container_source = claim.container, claim.source
-                execution.save(update_fields=["container", "container_source"])
-                give_back_connection()
-                result = channel.run(
-                    language=request.language,
-                    code=request.code.encode(errors="replace"),
-                    args=request.args,
-                    limits=run_limits(request.timeout_seconds),
-                    abandoned=abandoned,
-                )
-                clock.lap("run")
-                collected = bring_out(channel, workspace.files)
-            clock.lap("collect")
-            ended = keeping.Ended(claim, workspace, collected, result, judge(result))
-            return keeping.keep(lease, execution, ended, clock)
-        except BaseException as error:
-            its_fault = isinstance(error, ContainerLost) and _was_out_of_memory(claim)
-            # Nothing is known of what is inside; the next run starts from the store.
-            pool.discard(claim.container, "its run did not end cleanly")
-            if its_fault:
-                return keeping.keep_verdict(lease, execution, out_of_memory(), clock)
-            raise
+        others = {file.session_id for file in workspace.files.values()} - {session.pk}
+        if others:
+            sessions.keep_alive(others)
+    except BaseException:
+        if claim:
+            pool.discard(claim.container, "its run's files could not be looked up")
+        raise
+    return workspace
+
+
+def _run(
+    request: RunRequest,
+    workspace: Workspace,
+    lease: Lease,
+    claim: Claim | None,
+    execution: Execution,
+    clock: StepClock,
+    wait: Wait,
+) -> Outcome:
+    try:
+        claim, channel = _open(execution, workspace, lease, claim, wait, clock)
+    except WorkspaceFull as error:
+        return keeping.keep_verdict(lease, execution, failure(str(error)), clock)
+    try:
+        with channel:
+            changes = changes_from(workspace.files)
+            result = channel.run(
+                language=request.language,
+                code=request.code.encode(errors="replace"),
+                args=request.args,
+                limits=run_limits(request.timeout_seconds),
+                abandoned=wait.abandoned,
+                then_collect=changes,
+            )
+            clock.lap("run")
+            collected = bring_out(channel, changes, workspace.files)
+        clock.lap("collect")
+        ended = keeping.Ended(claim, workspace, collected, result, judge(result))
+        return keeping.keep(lease, execution, ended, clock)
+    except BaseException as error:
+        its_fault = isinstance(error, ContainerLost) and _was_out_of_memory(claim)
+        # Nothing is known of what is inside; the next run starts from the store.
+        pool.discard(claim.container, "its run did not end cleanly")
+        if its_fault:
+            return keeping.keep_verdict(lease, execution, out_of_memory(), clock)
+        raise
 
 
 def _was_out_of_memory(claim: Claim) -> bool:
@@ -107,26 +150,40 @@ def _was_out_of_memory(claim: Claim) -> bool:
 
 
 def _open(
-    execution: Execution, workspace: Workspace, wait: pool.Wait, clock: StepClock
+    execution: Execution,
+    workspace: Workspace,
+    lease: Lease,
+    claim: Claim | None,
+    wait: Wait,
+    clock: StepClock,
 ) -> tuple[Claim, Channel]:
     """A container with the run's files in it. Nothing of the program has run yet, so a container
     that turns out to be dead is simply replaced."""
-    for _ in range(ATTEMPTS):
-        claim = pool.claim(execution, wait)
-        clock.lap("claim")
+    claiming = Claiming(execution=execution, wait=wait, is_first=lease.is_first, lap=clock.lap)
+    for attempt in range(ATTEMPTS):
+        if claim is None:
+            with unacknowledged():
+                # After an engine's restart all that were running are dead.
+                claim = claiming.claim(rather_new=attempt == ATTEMPTS - 1)
         try:
             channel = Channel(engine().attach(claim.container.name), heartbeat=wait.heartbeat)
+            clock.lap("attach")
             try:
+                if claim.source == Execution.Source.RECYCLED:
+                    channel.reset()
+                    clock.lap("reset")
                 workspace.drop(bring_in(channel, claim.container, workspace.files))
             except BaseException:
                 channel.close()
                 raise
         except ContainerLost as error:
             pool.discard(claim.container, f"found dead: {error}")
+            claim = None
             continue
         except SandboxFileNotFound:
             # Deleted, or expired, since it was looked for: the next attempt goes without it.
             pool.discard(claim.container, "one of its files has gone")
+            claim = None
             continue
         except BaseException:
             pool.discard(claim.container, "its files could not be brought in")

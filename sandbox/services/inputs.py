@@ -50,7 +50,8 @@ class Workspace:
 def assemble(caller: Caller, session: SandboxSession, refs: Iterable[FileRef]) -> Workspace:
     """The session's own files and remembered inputs, then the request's refs above them."""
     workspace = Workspace()
-    _mount_session(workspace, session)
+    if session.has_files:
+        _mount_session(workspace, session)
     refs = list(refs)
     for exec_session in _legacy_exec_sessions(caller, session, refs):
         _mount_session(workspace, exec_session, outputs=False)

@@ -4,21 +4,52 @@ from __future__ import annotations
 
 import mimetypes
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
+from psycopg.types.json import Jsonb
 
-from audit.models import Execution, SandboxContainer, SandboxFile, SandboxInput, SandboxSession
+from audit.models import Execution, SandboxFile, SandboxInput, SandboxSession
 from sandbox.answers import MAX_SKIPPED_NAMES
 from sandbox.channel import RunResult, Skipped
+from sandbox.claiming import Claim
+from sandbox.database import replace_broken_connection
+from sandbox.errors import LeaseLost
 from sandbox.outcome import Verdict
-from sandbox.pool import Claim
 from sandbox.services.clock import StepClock
 from sandbox.services.inputs import Workspace
 from sandbox.services.requests import Inherited, Outcome, Output
 from sandbox.services.sessions import Lease
 from sandbox.workspace import Collected
+
+# All that a run changes but its files, in one statement and in the order in which others lock it:
+# only the lease's holder ends the run, and a container that the keeper has ended stays so.
+FINISH = """
+    WITH held AS (
+        UPDATE audit_sandboxsession
+        SET lease_token = '', lease_expires_at = NULL, has_files = has_files OR %(has_files)s
+        WHERE id = %(session)s AND lease_token = %(token)s RETURNING id
+    ), idle AS (
+        UPDATE audit_sandboxcontainer
+        SET state = 'idle', manifest = %(manifest)s, last_used_at = now()
+        WHERE id = %(container)s AND state = 'leased' AND EXISTS (SELECT FROM held)
+    ), written AS (
+        UPDATE audit_execution SET
+            status = %(status)s, message = %(message)s, exit_code = %(exit_code)s,
+            signal = %(signal)s, stdout = %(stdout)s, stderr = %(stderr)s,
+            ended_at = %(ended_at)s, stdout_bytes = %(stdout_bytes)s,
+            stderr_bytes = %(stderr_bytes)s, wall_ms = %(wall_ms)s, cpu_ms = %(cpu_ms)s,
+            memory_bytes = %(memory_bytes)s, step_ms = %(step_ms)s
+        WHERE id = %(execution)s AND EXISTS (SELECT FROM held) RETURNING id
+    )
+    SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM written)
+"""
+FINISHED = (
+    "message", "exit_code", "signal", "stdout", "stderr", "ended_at", "stdout_bytes",
+    "stderr_bytes", "wall_ms", "cpu_ms", "memory_bytes",
+)  # fmt: skip
 
 # A container may say anything; Postgres takes no more.
 MAX_INTEGER = 2**31 - 1
@@ -47,7 +78,8 @@ def content_type(name: str) -> str:
 
 def keep(lease: Lease, execution: Execution, ended: Ended, clock: StepClock) -> Outcome:
     """Keep all of it or nothing. The bytes come first and their rows after, in one transaction
-    that only the lease's holder can commit."""
+    that only the lease's holder can commit. When that is durable, so is all that was noted of
+    the run before."""
     session, collected = lease.session, ended.collected
     files = {
         name: SandboxFile(
@@ -65,18 +97,13 @@ def keep(lease: Lease, execution: Execution, ended: Ended, clock: StepClock) -> 
         for name, file in files.items():
             collected.changed[name][1].keep(file.store_key)
         clock.lap("store")
-        with transaction.atomic():
-            lease.end()
-            _keep_workspace(session, files, ended)
-            # Unless the keeper has ended it: then it must stay so.
-            SandboxContainer.objects.filter(
-                pk=ended.claim.container.pk, state=SandboxContainer.State.LEASED
-            ).update(
-                state=SandboxContainer.State.IDLE,
-                manifest=collected.manifest,
-                last_used_at=timezone.now(),
-            )
-            _finish(execution, ended.verdict, ended.result, clock)
+        replace_broken_connection()
+        if _changes_workspace(ended):
+            with transaction.atomic():
+                _finish(lease, execution, ended.verdict, ended, clock)
+                _keep_workspace(session, files, ended)
+        else:
+            _finish(lease, execution, ended.verdict, ended, clock)
     except (OperationalError, InterfaceError):
         # Lost with the connection, perhaps only the commit's answer was.
         raise
@@ -88,10 +115,20 @@ def keep(lease: Lease, execution: Execution, ended: Ended, clock: StepClock) -> 
 
 def keep_verdict(lease: Lease, execution: Execution, verdict: Verdict, clock: StepClock) -> Outcome:
     """Keep the end of a run that left no container and no files."""
-    with transaction.atomic():
-        lease.end()
-        _finish(execution, verdict, None, clock)
+    replace_broken_connection()
+    _finish(lease, execution, verdict, None, clock)
     return Outcome(session=lease.session, execution=execution, verdict=verdict)
+
+
+def _changes_workspace(ended: Ended) -> bool:
+    collected, workspace = ended.collected, ended.workspace
+    return bool(
+        collected.changed
+        or collected.deleted
+        or collected.modes
+        or workspace.displaced
+        or workspace.files
+    )
 
 
 def _keep_workspace(session: SandboxSession, files: dict[str, SandboxFile], ended: Ended) -> None:
@@ -103,10 +140,10 @@ def _keep_workspace(session: SandboxSession, files: dict[str, SandboxFile], ende
         for name, file in ended.workspace.files.items()
         if name not in written and not _is_current(file, name, session)
     }
-    SandboxFile.objects.filter(
-        session=session, superseded_at=None, name__in=written | foreign.keys()
-    ).update(superseded_at=now)
-    if written:
+    if session.has_files:
+        SandboxFile.objects.filter(
+            session=session, superseded_at=None, name__in=written | foreign.keys()
+        ).update(superseded_at=now)
         SandboxInput.objects.filter(session=session, name__in=written).delete()
     SandboxFile.objects.bulk_create(files.values())
     for executable in (True, False):
@@ -129,28 +166,42 @@ def _is_current(file: SandboxFile, name: str, session: SandboxSession) -> bool:
 
 
 def _finish(
-    execution: Execution, verdict: Verdict, result: RunResult | None, clock: StepClock
+    lease: Lease, execution: Execution, verdict: Verdict, ended: Ended | None, clock: StepClock
 ) -> None:
-    execution.status = verdict.status
+    execution.status = Execution.Status(verdict.status)
     execution.message = verdict.message[:255]
     execution.exit_code = verdict.exit_code
     execution.signal = verdict.signal
     execution.stdout = storable(verdict.stdout)
     execution.stderr = storable(verdict.stderr)
     execution.ended_at = timezone.now()
-    if result:
+    if ended:
+        result = ended.result
         execution.stdout_bytes = result.stdout_bytes
         execution.stderr_bytes = result.stderr_bytes
         execution.wall_ms = min(result.wall_ms, MAX_INTEGER)
         execution.cpu_ms = min(result.cpu_ms, MAX_INTEGER)
         execution.memory_bytes = result.peak_memory_bytes
-    execution.step_ms = clock.steps
-    execution.save(
-        update_fields=[
-            "status", "message", "exit_code", "signal", "stdout", "stderr", "ended_at",
-            "stdout_bytes", "stderr_bytes", "wall_ms", "cpu_ms", "memory_bytes", "step_ms",
-        ]
-    )  # fmt: skip
+    execution.step_ms = clock.total()
+    values: dict[str, Any] = {
+        **{name: getattr(execution, name) for name in FINISHED},
+        "status": execution.status.value,
+        "step_ms": Jsonb(execution.step_ms),
+        "execution": execution.pk,
+        "session": lease.session.pk,
+        "token": lease.token,
+        "has_files": ended is not None and _changes_workspace(ended),
+        "container": ended.claim.container.pk if ended else "",
+        "manifest": Jsonb(ended.collected.manifest if ended else {}),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(FINISH, values)
+        held, written = cursor.fetchone()
+    if not held:
+        raise LeaseLost("Another worker took the session over")
+    lease.note_end()
+    if not written:
+        raise LeaseLost("The database has lost the run")
 
 
 def _outcome(

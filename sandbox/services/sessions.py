@@ -1,24 +1,25 @@
-"""Which session a run belongs to, and its turn in it."""
+"""A run's hold on its session, and its turn in it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from audit.models import SandboxSession
 from audit.models.session import LEASE
+from sandbox.claiming import Wait
 from sandbox.database import give_back_connection
 from sandbox.errors import AtCapacity, LeaseLost
-from sandbox.services.requests import NO_SCOPE, Caller, RunRequest, Scope
+from sandbox.services.requests import NO_SCOPE, Caller, Scope
 
 POLL_SECONDS = 0.02
 RENEW_SECONDS = LEASE.total_seconds() / 4
@@ -41,16 +42,6 @@ def keep_alive(session_ids: Iterable[str]) -> int:
     )
 
 
-def session_for_run(caller: Caller, request: RunRequest) -> SandboxSession:
-    if request.hint:
-        return _hinted(caller, request.hint)
-    if request.session_id and not request.files:
-        session = _continued(caller, request.session_id)
-        if session:
-            return session
-    return _create(caller)
-
-
 def new(
     caller: Caller, *, origin: SandboxSession.Origin, hint: str = "", scope: Scope = NO_SCOPE
 ) -> SandboxSession:
@@ -68,52 +59,24 @@ def new(
     )
 
 
-def _create(caller: Caller, *, hint: str = "") -> SandboxSession:
-    session = new(caller, origin=SandboxSession.Origin.RUN, hint=hint)
-    session.save(force_insert=True)
-    return session
-
-
-def _continued(caller: Caller, session_id: str) -> SandboxSession | None:
-    """Only a run's session: an upload's may be shared by all users of a skill or an agent."""
-    session = (
-        SandboxSession.objects.live()
-        .filter(pk=session_id, key=caller.key, origin=SandboxSession.Origin.RUN)
-        .first()
-    )
-    if session and caller.user_id and session.user_id not in ("", caller.user_id):
-        return None
-    return session if session and keep_alive([session.pk]) else None
-
-
-def _hinted(caller: Caller, hint: str) -> SandboxSession:
-    mine = SandboxSession.objects.filter(
-        key=caller.key, user_id=caller.user_id, hint=hint, ended_at=None
-    )
-    found = mine.first()
-    if found and keep_alive([found.pk]):
-        return found
-    # One that has expired but is not reaped yet would still hold the hint.
-    mine.expired().update(ended_at=timezone.now())
-    try:
-        return _create(caller, hint=hint)
-    except IntegrityError:
-        # Another worker created it first; the constraint is the lock.
-        return mine.get()
-
-
 @dataclass(slots=True)
 class Lease:
     """One run's hold on its session."""
 
     session: SandboxSession
-    token: str
+    # Of a session that this run has made: nothing can be there yet, neither files nor a container.
+    is_first: bool = False
     _renewed: float = field(default_factory=time.monotonic)
     _ended: bool = False
 
+    @property
+    def token(self) -> str:
+        return self.session.lease_token
+
     def renew(self) -> None:
-        """Called often; writes only when it is time. A database that is away for a moment does
-        not end the run: the lease lives on for as long as it was granted."""
+        """Called about every second; writes only when it is time. A database that is away for a
+        moment does not end the run: the lease lives on for as long as it was granted."""
+        give_back_connection()
         age = time.monotonic() - self._renewed
         if age < RENEW_SECONDS:
             return
@@ -135,25 +98,33 @@ class Lease:
             return
         if not self.session.release(self.token):
             raise LeaseLost("Another worker took the session over")
-        # Only then: a transaction that fails has not given it back.
+        self.note_end()
+
+    def note_end(self) -> None:
+        """It was given back, unless the transaction fails."""
         transaction.on_commit(self._note_end)
 
     def _note_end(self) -> None:
         self._ended = True
 
 
-@contextmanager
-def leased(
-    session: SandboxSession, *, deadline: float, abandoned: Callable[[], bool]
-) -> Iterator[Lease]:
-    """Wait for the session's turn and hold it. The runs of a session never overlap."""
-    while (token := session.lease()) is None:
-        if time.monotonic() > deadline or abandoned():
+def wait_for_turn(session: SandboxSession, wait: Wait) -> Lease:
+    """The runs of a session never overlap."""
+    while True:
+        expires_at = timezone.now() + session_lifetime()
+        taken = SandboxSession.objects.take(session.pk, expires_at=expires_at)
+        if taken:
+            return Lease(taken)
+        if wait.is_over():
             raise AtCapacity("The session's earlier runs are still going on")
         time.sleep(POLL_SECONDS)
-    lease = Lease(session, token)
+
+
+@contextmanager
+def ending(lease: Lease) -> Iterator[None]:
+    """Whatever happens, the session is given back."""
     try:
-        yield lease
+        yield
     finally:
         # With the database away, or the session taken over, it expires by itself.
         with suppress(DatabaseError, LeaseLost):

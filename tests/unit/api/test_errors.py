@@ -14,6 +14,7 @@ from sandbox.errors import ImageMissing, RunnerMismatch
 from tests.fakes.engine import FakeEngine
 from tests.unit.api.librechat import FORM, JSON, LibreChat, form_data
 from tests.unit.api.test_paths import OPERATIONS
+from tests.unit.sandbox.helpers import lease
 
 PERMANENT = (
     "execution_profile_mismatch",
@@ -111,7 +112,7 @@ def test_a_busy_session_is_a_429_that_says_when_to_come_back(
 ) -> None:
     settings.SANDBOX_QUEUE_SECONDS = 0.1
     answer = alice.run("")
-    assert SandboxSession.objects.get().lease()
+    assert lease(SandboxSession.objects.get())
     response = alice.exec("", session_id=answer["session_id"])
     assert response.status_code == 429
     body = response.json()

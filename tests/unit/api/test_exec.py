@@ -33,6 +33,19 @@ def test_the_answer_is_one_flat_object(alice: LibreChat) -> None:
     }
 
 
+def test_each_step_of_a_request_is_timed(alice: LibreChat) -> None:
+    alice.run("open('a.txt', 'w').close()")
+    execution = Execution.objects.get()
+    steps = execution.step_ms
+    assert steps.keys() == {
+        "auth", "parse", "session", "inputs", "claim", "audit", "start", "attach", "files_in",
+        "run", "collect", "store", "total",
+    }  # fmt: skip
+    assert execution.wall_ms is not None
+    assert steps["run"] >= execution.wall_ms - 1
+    assert steps["total"] == pytest.approx(sum(steps.values()) - steps["total"], abs=5)
+
+
 def test_output_is_exact(alice: LibreChat) -> None:
     code = r"import sys; sys.stdout.buffer.write(b'\n \xc3\xa4\xff\x00 no newline')"
     assert alice.run(code)["stdout"] == "\n ä�\0 no newline"

@@ -111,7 +111,7 @@ def test_an_execution_tells_what_happened(admin_client: Client, make_run: Make) 
         "user ann",
         "SIGKILL",
         "137",
-        "run 1.2 s, claim 2 ms",
+        "claim 2 ms, run 1.2 s",
         "print(&#x27;line two&#x27;)",
     ):
         assert fact in text
@@ -126,6 +126,16 @@ def test_a_running_execution_without_a_container_has_a_page(
 ) -> None:
     run = make_run(status=Execution.Status.RUNNING, container=None, step_ms={}, args=[], signal="")
     assert admin_client.get(page(run)).status_code == 200
+
+
+def test_executions_are_listed_by_where_their_container_came_from(
+    admin_client: Client, make_run: Make
+) -> None:
+    make_run(container_source=Execution.Source.POOL)
+    recycled = make_run(container_source=Execution.Source.RECYCLED)
+    assert found(admin_client, container_source__exact="recycled") == [recycled.pk]
+    text = admin_client.get(page(recycled)).content.decode()
+    assert "another session&#x27;s of the same user, emptied" in text
 
 
 SEARCHES = {

@@ -136,11 +136,12 @@ def test_speeds_come_from_each_parts_median() -> None:
     assert speeds == {"upload": 100.0, "run": 125.0, "download": 500.0}
 
 
-def test_the_programs_own_time_is_not_added_to_the_run_that_it_is_in() -> None:
-    one = comparison(measured([60]), None, session=5.0, run=40.0, program=30.0)
+def test_the_total_comes_last_and_is_the_services_own() -> None:
+    steps = {"session": 5.0, "total": 46.0, "run": 40.0, "program": 30.0}
+    one = comparison(measured([60]), None, **steps)
     lines = table(report(one)).splitlines()
     (header,) = [number for number, line in enumerate(lines) if line.startswith("inside")]
-    assert lines[header + 2].split() == ["print(1)", "5.0", "40.0", "30.0", "45.0", "-"]
+    assert lines[header + 2].split() == ["print(1)", "5.0", "40.0", "30.0", "46.0", "-"]
 
 
 def test_start_and_memory_are_told() -> None:

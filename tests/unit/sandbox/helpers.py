@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from audit.models import SandboxFile
+from django.utils import timezone
+
+from audit.models import SandboxFile, SandboxSession
 from sandbox import services, store
 from sandbox.services import (
     NO_SCOPE,
@@ -27,6 +30,13 @@ def run(
         **request,
     )
     return services.execute(caller, asked)
+
+
+def lease(session: SandboxSession) -> str | None:
+    """As another run of the session would take it."""
+    until = timezone.now() + timedelta(hours=1)
+    taken = SandboxSession.objects.take(session.pk, expires_at=until)
+    return taken.lease_token if taken else None
 
 
 def put(

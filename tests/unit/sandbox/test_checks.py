@@ -10,6 +10,8 @@ DEFAULTS_ARE_FINE: dict[str, object] = {}
     [
         (DEFAULTS_ARE_FINE, []),
         ({"SANDBOX_CPUS": 0}, ["sandbox.E001"]),
+        ({"SANDBOX_WARMING_CPUS": 0}, ["sandbox.E001"]),
+        ({"SANDBOX_POOL_STARTS": 0}, ["sandbox.E001"]),
         ({"SANDBOX_MEMORY_MB": 32}, ["sandbox.E002", "sandbox.W001"]),
         ({"SANDBOX_MAX_RUN_SECONDS": 5}, ["sandbox.E003"]),
         ({"SANDBOX_POOL_SIZE": 16}, ["sandbox.E004"]),

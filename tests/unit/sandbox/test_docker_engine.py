@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +71,75 @@ def test_so_is_one_that_does_not_answer(
     with pytest.raises(EngineUnavailable):
         DockerEngine(call_seconds=1).list()
     assert time.monotonic() - began < 5
+
+
+Answering = Callable[[bytes], DockerEngine]
+
+
+@pytest.fixture
+def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+    """An engine on a Unix socket that knows its version and answers all else as it is told to."""
+    path = str(tmp_path / "docker.sock")
+    version = b'{"ApiVersion": "1.41"}'
+    known = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (
+        len(version),
+        version,
+    )
+    threads = []
+
+    def serve(listener: socket.socket, answer: bytes) -> None:
+        for pieces in ((known,), (answer[:30], answer[30:])):
+            client, _ = listener.accept()
+            with client, suppress(OSError):
+                client.recv(4096)
+                # One of them ends within the empty line.
+                for piece in pieces:
+                    client.sendall(piece)
+                    time.sleep(0.02)
+                client.shutdown(socket.SHUT_WR)
+                while pieces != (known,) and client.recv(4096):
+                    pass
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+
+        def start(answer: bytes) -> DockerEngine:
+            threads.append(threading.Thread(target=serve, args=[listener, answer], daemon=True))
+            threads[-1].start()
+            return DockerEngine(call_seconds=2)
+
+        yield start
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("status", ["101 UPGRADED", "200 OK"])
+def test_what_follows_the_upgrade_is_the_containers(answering: Answering, status: str) -> None:
+    said = PIECE.pack(1, 5) + b"hello"
+    engine = answering(f"HTTP/1.1 {status}\r\nUpgrade: tcp\r\n\r\n".encode() + said)
+    attachment = engine.attach("x")
+    assert attachment.recv(1) == b"hello"
+    attachment.close()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\n\r\nNo such container: x", ContainerLost),
+        (b"HTTP/1.1 409 Conflict\r\n\r\nx is not running", ContainerLost),
+        (b"HTTP/1.1 500 Internal Server Error\r\n\r\nno more of it", EngineUnavailable),
+        (b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n\r\n", EngineUnavailable),
+        (b"HTTP/1.1 101 UPGRADED\r\nUpgrade:", EngineUnavailable),
+        (b"", EngineUnavailable),
+    ],
+)
+def test_an_engine_that_does_not_attach_says_why(
+    answering: Answering, answer: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        answering(answer).attach("x")
 
 
 @pytest.fixture

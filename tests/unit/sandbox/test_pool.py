@@ -19,7 +19,7 @@ from sandbox.engines.base import Attachment
 from sandbox.errors import AtCapacity, ContainerLost, EngineUnavailable, SandboxError
 from sandbox.services import Caller, RunRequest
 from tests.fakes.engine import FakeEngine
-from tests.unit.sandbox.helpers import run
+from tests.unit.sandbox.helpers import lease, run
 
 pytestmark = pytest.mark.usefixtures("fake")
 
@@ -53,6 +53,7 @@ def test_without_a_pool_a_run_makes_its_container(alice: Caller) -> None:
 def test_the_least_recently_used_idle_container_makes_room(
     alice: Caller, settings: Settings, fake: FakeEngine
 ) -> None:
+    settings.SANDBOX_RECYCLE = False
     settings.SANDBOX_MAX_CONTAINERS = 2
     settings.SANDBOX_POOL_SIZE = 0
     first, second = run(alice, "open('a', 'w')"), run(alice, "open('b', 'w')")
@@ -79,13 +80,20 @@ def test_at_capacity_with_nothing_idle_a_run_is_told_to_come_back(
     assert "busy" in execution.message
 
 
-def test_the_pool_gives_up_idle_containers_for_warm_ones(alice: Caller, settings: Settings) -> None:
+def test_the_pool_gives_up_for_hot_containers_what_has_been_idle_for_a_while(
+    alice: Caller, bob: Caller, settings: Settings
+) -> None:
     settings.SANDBOX_MAX_CONTAINERS = 2
     settings.SANDBOX_POOL_SIZE = 1
     run(alice, "print(1)")
-    run(alice, "print(1)")
-    keeper.refill()
+    run(bob, "print(1)")
+    assert keeper.refill() == 0
+    assert states() == ["idle", "idle"]
+    long_ago = timezone.now() - timedelta(seconds=keeper.SPARE_SECONDS)
+    SandboxContainer.objects.filter(session__key=alice.key).update(last_used_at=long_ago)
+    assert keeper.refill() == 1
     assert states() == ["gone", "idle", "warm"]
+    assert SandboxContainer.objects.idle().get().session.key == bob.key  # type: ignore[union-attr]
 
 
 def test_an_engine_that_is_down_is_told_and_takes_up_no_room(
@@ -147,7 +155,7 @@ def test_a_database_that_fails_before_the_run_leaves_nothing_attached(
         return opened[-1]
 
     monkeypatch.setattr(fake, "attach", noting)
-    with failing_statement("UPDATE", "container_source"), pytest.raises(OperationalError):
+    with failing_statement("INSERT", "container_source"), pytest.raises(OperationalError):
         run(caller, "print(1)")
     assert [attachment.recv(0.1) for attachment in opened] == [b""] * len(opened)
     assert fake.list() == []
@@ -239,7 +247,7 @@ def test_a_replaced_version_expires_while_its_session_lives_on(alice: Caller) ->
 def crashed_run(caller: Caller) -> Execution:
     """What a killed worker leaves: a leased session and container, a running execution."""
     ran = run(caller, "open('a.txt', 'w').write('one')")
-    assert ran.session.lease()
+    assert lease(ran.session)
     SandboxSession.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     SandboxContainer.objects.update(state=State.LEASED)
     return Execution.objects.create(
@@ -340,7 +348,7 @@ def test_a_dead_run_in_line_does_not_stop_those_behind_it(
     dead = Execution.objects.create(key=alice.key, session=first.session, language="py")
     dead.queue()
     assert run(alice, "print(2)", session_id=first.session.pk).verdict.stdout == "2\n"
-    assert first.session.lease()
+    assert lease(first.session)
     assert run(alice, "print(3)").verdict.stdout == "3\n"
 
 

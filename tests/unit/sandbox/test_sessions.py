@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit.models import Execution, SandboxFile, SandboxSession
 from keys.models import APIKey
 from sandbox.services import Caller, RunRequest
-from sandbox.services.sessions import session_for_run
+from sandbox.services.entering import enter
 from tests.fakes.engine import FakeEngine
 from tests.unit.sandbox.helpers import content, put, ref, run
 
@@ -194,7 +194,9 @@ def test_a_session_that_is_asked_for_does_not_expire_before_its_run(alice: Calle
         if by == "id"
         else RunRequest(language="py", code="", hint="c")
     )
-    found = session_for_run(alice, asked)
+    entered = enter(alice, asked, Execution(key=alice.key, language="py"))
+    assert entered.lease is not None
+    found = entered.session
     found.refresh_from_db()
     assert found.pk == first.session.pk
     assert found.expires_at > timezone.now() + timedelta(hours=1)

@@ -18,16 +18,22 @@ POLL_SECONDS = 0.05
 # "program" is the program's own time, a part of "run".
 STEPS = (
     "auth",
+    "parse",
     "session",
-    "queue",
+    "turn",
     "inputs",
     "claim",
+    "queue",
+    "audit",
+    "start",
+    "attach",
+    "reset",
     "files_in",
     "run",
     "program",
     "collect",
     "store",
-    "audit",
+    "total",
 )
 
 

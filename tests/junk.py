@@ -84,7 +84,7 @@ def program(code: str, **fields: int) -> bytes:
     return head(len(rest), variables=len(variables), **values) + rest  # type: ignore[arg-type]
 
 
-def connect(timeout: float = 5) -> socket.socket:
+def connect(timeout: float = 20) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout)
     connection.connect(SOCKET)

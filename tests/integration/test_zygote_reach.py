@@ -30,7 +30,7 @@ def sandbox(hot: Sandbox) -> Iterator[Sandbox]:
 
 
 ATTEMPTS = """
-import ctypes, errno, os, resource, signal, sys
+import ctypes, errno, os, resource, signal, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 done = []
 def attempt(name, action, *args):
@@ -48,8 +48,13 @@ def call(name, *args):
 buffer = ctypes.create_string_buffer(64)
 class Vector(ctypes.Structure): _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
 vector = Vector(ctypes.addressof(buffer), 8)
-pids = [int(pid) for pid in os.listdir("/proc") if pid.isdecimal()]
-others = [pid for pid in pids if os.stat(f"/proc/{pid}").st_uid != os.getuid()]
+def of_others():
+    pids = [int(pid) for pid in os.listdir("/proc") if pid.isdecimal()]
+    return [pid for pid in pids if os.stat(f"/proc/{pid}").st_uid != os.getuid()]
+others = of_others()
+for _ in range(100):
+    # The next spare is made when the last one has begun.
+    if len(others) < 3: time.sleep(0.05); others = of_others()
 for pid in others:
     for number in signal.valid_signals(): attempt(f"kill {number}", os.kill, pid, number)
     # Group 1 would mean everybody.

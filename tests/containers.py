@@ -85,7 +85,7 @@ class Sandbox:
     def output(self, code: str, language: str = "py") -> str:
         """What a program prints that ends well and quietly."""
         result = self.run(code, language=language)
-        assert (result.exit_code, result.reason, result.stderr) == (0, "exit", b"")
+        assert (result.exit_code, result.reason, result.stderr) == (0, "exit", b""), result
         return result.stdout.decode()
 
     def bash(self, code: str) -> str:

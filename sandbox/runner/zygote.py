@@ -188,9 +188,7 @@ class Zygote:
             connection, _ = self._listener.accept()
         except OSError:
             return None
-        poll = select.poll()
-        poll.register(connection, 0)
-        if poll.poll(0):
+        if has_hung_up(connection):
             connection.close()
             return None
         return connection
@@ -198,7 +196,8 @@ class Zygote:
     def _client_left(self, descriptor: int) -> None:
         """A client that was killed cannot pass the signal on."""
         for pid, client in list(self._clients.items()):
-            if client.connection.fileno() == descriptor:
+            # The number can be another one's by now, if one has ended and one has come since.
+            if client.connection.fileno() == descriptor and has_hung_up(client.connection):
                 self._clients.pop(pid).connection.close()
                 signal_group(pid, signal.SIGKILL)
 
@@ -281,6 +280,12 @@ class Zygote:
         with open(descriptor, encoding="utf-8", errors="surrogatepass") as file:
             file.seek(0)
             return program_from(json.load(file))
+
+
+def has_hung_up(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
 
 
 def signal_group(pid: int, number: int) -> None:

@@ -23,6 +23,8 @@ END_SECONDS = 10.0
 STUCK_SECONDS = 3.0
 # At most so many orphans are reaped before the clock and the output are looked at again.
 REAP_AT_ONCE = 200
+# In /proc/PID/stat after the state: the kernel's flags, and which of them says that it is ending.
+FLAGS, EXITING = 5, 0x4
 # How long the zygote may take to begin a program; far more than it ever does.
 BEGIN_SECONDS = 5.0
 
@@ -58,6 +60,11 @@ class Pid1:
         self._epoll = select.epoll()
         self._epoll.register(self._wakeup, select.EPOLLIN)
         self._zygote = zygote
+        self._dying: set[int] = set()
+        # How it has ended is to be told, so this one's end is waited for.
+        self.program: int | None = None
+        # Of what was reaped after its run had been reported; the next one has it.
+        self.late_cpu_seconds = 0.0
         if zygote:
             self._start(zygote)
 
@@ -84,7 +91,7 @@ class Pid1:
                 self._helpers.fork_ahead()
                 ready = poll.poll(None if pause is None else math.ceil(pause * 1000))
             if any(number == self.fileno() for number, _ in ready):
-                self.reap()
+                self.late_cpu_seconds += sum(process.cpu_seconds for process in self.reap())
             if any(number == descriptor for number, _ in ready):
                 return
 
@@ -102,6 +109,7 @@ class Pid1:
         self._helpers.help(task)
 
     def start(self, program: Program, stdout: int, stderr: int) -> Process:
+        self._await_dying()
         if program.language.preloaded:
             begun = self._start_preloaded(program, stdout, stderr)
             if begun:
@@ -114,6 +122,15 @@ class Pid1:
             _become(program, stdout, stderr, tell)
         os.close(tell)
         return Child(self, *(_begun(heard) or (pid, None)))
+
+    def _await_dying(self) -> None:
+        """A program is not to see what is left of the one before."""
+        deadline = time.monotonic() + END_SECONDS
+        while any(os.path.exists(f"/proc/{pid}") for pid in self._dying):
+            if time.monotonic() > deadline:
+                raise Leftovers
+            select.select([self.fileno()], [], [], 0.001)
+            self.late_cpu_seconds += sum(process.cpu_seconds for process in self.reap())
 
     def _start_preloaded(
         self, program: Program, stdout: int, stderr: int
@@ -164,7 +181,9 @@ class Pid1:
                     ended += self._zygote.has_died()
                 else:
                     seconds = usage.ru_utime + usage.ru_stime
-                    ended.append(Served(pid, status, seconds, usage.ru_maxrss * 1024))
+                    # Of one from before, the memory was told as another process's.
+                    peak = 0 if pid in self._dying else usage.ru_maxrss * 1024
+                    ended.append(Served(pid, status, seconds, peak))
             else:
                 # There may be more, for which no signal comes again.
                 os.kill(os.getpid(), signal.SIGCHLD)
@@ -192,11 +211,13 @@ class Pid1:
                     return ended
             if lasts > END_SECONDS:
                 raise Leftovers
-            select.select([self.fileno()], [], [], 0.01)
+            # Most of what was killed is gone at once, and then nobody tells.
+            select.select([self.fileno()], [], [], 0.0002 if lasts < 0.002 else 0.01)
 
     def _has_leftovers(self) -> bool:
         """Whether there is a program's process, one that may become a program, or one whose end is
-        not known yet."""
+        not known yet. One that is ending can run no more: the kernel only takes down its memory,
+        which is not waited for."""
         if self._zygote and self._zygote.busy:
             return True
         uids = {SANDBOX_UID}
@@ -205,11 +226,13 @@ class Pid1:
             uids.add(ZYGOTE_UID)
         elif self._zygote:
             own.add(self._zygote.pid)
-        return any(
-            not uids.isdisjoint(_uids_of(name))
+        found = [
+            name
             for name in os.listdir("/proc")
-            if name.isdecimal() and int(name) not in own
-        )
+            if name.isdecimal() and int(name) not in own and not uids.isdisjoint(_uids_of(name))
+        ]
+        self._dying = {int(name) for name in found if _is_dying(name)} - {self.program}
+        return len(self._dying) < len(found)
 
     def end(self) -> None:
         if self._zygote:
@@ -228,7 +251,9 @@ class Child:
         self.placed = placed
         self._supervisor = supervisor
         self._pid = pid
-        self._ending = Ending()
+        supervisor.program = pid
+        self._ending = Ending(cpu_seconds=supervisor.late_cpu_seconds)
+        supervisor.late_cpu_seconds = 0.0
 
     def fileno(self) -> int:
         return self._supervisor.fileno()
@@ -273,6 +298,19 @@ def _uids_of(pid: str) -> set[int]:
         return uids | {os.stat(f"/proc/{pid}").st_uid}
     except (FileNotFoundError, ProcessLookupError):
         return set()
+
+
+def _is_dying(pid: str) -> bool:
+    """Whether all its threads are on their way out, but not yet there to be reaped."""
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:
+                state, *fields = file.read().rpartition(b") ")[2].split()
+            if state == b"Z" or not int(fields[FLAGS]) & EXITING:
+                return False
+        return True
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _become(program: Program, stdout: int, stderr: int, tell: int) -> NoReturn:

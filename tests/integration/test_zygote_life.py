@@ -255,6 +255,17 @@ def test_cpu_time_is_limited_and_told(sandbox: Sandbox) -> None:
     assert 800 <= result.cpu_ms <= 2500
 
 
+def test_taking_down_a_programs_memory_is_not_waited_for_nor_told_of_the_next(
+    sandbox: Sandbox,
+) -> None:
+    result = sandbox.run("kept = b'x' * 200_000_000")
+    assert (result.exit_code, result.stderr) == (0, b"")
+    assert (result.peak_memory_bytes or 0) > 200_000_000
+    after = sandbox.run("print(1)")
+    assert (after.stdout, after.exit_code) == (b"1\n", 0)
+    assert (after.peak_memory_bytes or 0) < 200_000_000
+
+
 def test_the_time_is_limited(sandbox: Sandbox) -> None:
     spin = "import time\nprint(1, flush=True)\nwhile True: time.sleep(1)"
     for code, language in ((spin, "py"), (f"python3 -c '{spin}'; echo never", "bash")):

@@ -94,7 +94,8 @@ def received(data: bytes, descriptors: int = 4) -> Situation | None:
         else:
             for descriptor in (situation.directory, *situation.descriptors.values()):
                 os.close(descriptor)
-    assert open_descriptors() == before
+    # What another test has left may be closed meanwhile.
+    assert open_descriptors() <= before
     return situation
 
 
@@ -200,7 +201,8 @@ def test_who_says_no_more_is_not_waited_for_for_ever(
     before = open_descriptors()
     with sent(request()[:length], 4, closed=False) as connection, pytest.raises(BadRequest):
         receive(connection)
-    assert open_descriptors() == before
+    # What another test has left may be closed meanwhile.
+    assert open_descriptors() <= before
 
 
 def test_who_has_gone_in_the_middle_has_sent_nothing() -> None:
@@ -281,4 +283,5 @@ def test_a_client_that_dies_at_any_time_leaves_no_descriptor(
     before = open_descriptors()
     for _ in range(20):
         received(change(request()))
-    assert open_descriptors() == before
+    # What another test has left may be closed meanwhile.
+    assert open_descriptors() <= before

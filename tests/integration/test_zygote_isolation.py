@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.containers import Sandbox
-from tests.integration.zygotes import Inside, get_hot, hot_sandbox, is_well, served
+from tests.integration.zygotes import Inside, hot_sandbox, served, unharmed
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,8 @@ def hot() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(hot: Sandbox) -> Iterator[Sandbox]:
-    get_hot(hot)
-    before = Inside(hot).own().zygote.pid
-    yield hot
-    assert is_well(hot)
-    assert Inside(hot).own().zygote.pid == before
+    with unharmed(hot):
+        yield hot
 
 
 # All that a program could want to leave behind. `state.py` looks for it, by name and value.

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.runner.privileges import SANDBOX_UID
 from tests.containers import Sandbox
-from tests.integration.zygotes import Inside, get_hot, hot_sandbox, is_well, served
+from tests.integration.zygotes import Inside, get_hot, hot_sandbox, is_well, served, unharmed
 
 PLAIN = "exec -a python3 /opt/sandbox/python3"
 
@@ -22,11 +22,8 @@ def hot() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(hot: Sandbox) -> Iterator[Sandbox]:
-    get_hot(hot)
-    before = Inside(hot).own().zygote.pid
-    yield hot
-    assert is_well(hot)
-    assert Inside(hot).own().zygote.pid == before
+    with unharmed(hot):
+        yield hot
 
 
 ATTEMPTS = """

@@ -165,3 +165,13 @@ def hot_sandbox(confined: Confinement | None = None) -> Iterator[Sandbox]:
         get_hot(sandbox)
         sandbox.put({"junk.py": JUNK})
         yield sandbox
+
+
+@contextmanager
+def unharmed(sandbox: Sandbox) -> Iterator[None]:
+    """Whatever is done with it, its zygote lives on and serves."""
+    get_hot(sandbox)
+    before = Inside(sandbox).own().zygote.pid
+    yield
+    assert is_well(sandbox)
+    assert Inside(sandbox).own().zygote.pid == before

@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
@@ -104,19 +104,24 @@ class Sandbox:
     ) -> tuple[Collection, dict[str, bytes]]:
         """What there is, and the bytes of what is not known yet."""
         received: dict[str, bytes] = {}
-
-        @contextmanager
-        def sink(entry: Entry) -> Iterator[io.BytesIO]:
-            out = io.BytesIO()
-            yield out
-            received[entry.name] = out.getvalue()
-
         with self.attach() as channel:
             request = CollectRequest(known=known or {}, limits=replace(LIMITS, **limits))
-            return channel.collect(request, sink), received
+            return channel.collect(request, sink_into(received)), received
 
     def files(self) -> dict[str, bytes]:
         return self.collect()[1]
+
+
+def sink_into(received: dict[str, bytes]) -> Callable[[Entry], AbstractContextManager[io.BytesIO]]:
+    """For a channel: what of a file has come whole, by its name."""
+
+    @contextmanager
+    def sink(entry: Entry) -> Iterator[io.BytesIO]:
+        out = io.BytesIO()
+        yield out
+        received[entry.name] = out.getvalue()
+
+    return sink
 
 
 def put_file(

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from sandbox.channel import CollectRequest, Entry, RunLimits
-from tests.containers import LIMITS, MB, Sandbox
+from sandbox.channel import CollectRequest, RunLimits
+from tests.containers import LIMITS, MB, Sandbox, sink_into
 
 # All places that a program can write to, as it finds them and leaves them.
 PLACES = """
@@ -58,13 +54,6 @@ def test_a_run_goes_on_with_what_it_left(sandbox: Sandbox) -> None:
     sandbox.put({"same": b"1", "changed": b"2"})
     known = {entry.name: entry.sha256 for entry in sandbox.collect()[0].entries}
     received: dict[str, bytes] = {}
-
-    @contextmanager
-    def sink(entry: Entry) -> Iterator[io.BytesIO]:
-        out = io.BytesIO()
-        yield out
-        received[entry.name] = out.getvalue()
-
     request = CollectRequest(known=known, limits=LIMITS)
     with sandbox.attach() as channel:
         result = channel.run(
@@ -75,7 +64,7 @@ def test_a_run_goes_on_with_what_it_left(sandbox: Sandbox) -> None:
             abandoned=lambda: False,
             then_collect=request,
         )
-        collection = channel.receive_collection(request, sink)
+        collection = channel.receive_collection(request, sink_into(received))
         # The channel is ready for the next request.
         assert channel.hello(5).version
     assert result.stdout == b"out\n"

@@ -181,12 +181,17 @@ def refill(*, seconds: float = 5.0) -> int:
 
 def _reserve() -> SandboxContainer | None:
     """Room for one more container of the pool, if it needs any and there is some."""
-    if pool_is_full():
+    if not can_refill():
         return None
     reserved = pool.reserve()
     if reserved is None and pool.evict_one("evicted for the pool", idle_seconds=SPARE_SECONDS):
         reserved = pool.reserve()
     return reserved
+
+
+def can_refill() -> bool:
+    """Whether the pool needs a container, and there is room for one or some can be made."""
+    return not pool_is_full() and pool.has_room(idle_seconds=SPARE_SECONDS)
 
 
 def pool_is_full() -> bool:

@@ -62,13 +62,25 @@ def reserve(*, session: SandboxSession | None = None) -> SandboxContainer | None
     """Room for one more container, as a row; None when the engine is full."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CAPACITY_LOCK])
-        if SandboxContainer.objects.occupying().count() >= settings.SANDBOX_MAX_CONTAINERS:
+        if _is_full():
             return None
         return SandboxContainer.objects.create(
             image=image(),
             session=session,
             state=State.LEASED if session else State.STARTING,
         )
+
+
+def has_room(*, idle_seconds: float = 0.0) -> bool:
+    """Whether there is room for a container, or one has been idle for so long and may make some."""
+    before = timezone.now() - timedelta(seconds=idle_seconds)
+    idle = SandboxContainer.objects.idle().filter(last_used_at__lte=before)
+    return not _is_full() or idle.exists()
+
+
+def _is_full() -> bool:
+    occupying: int = SandboxContainer.objects.occupying().count()
+    return occupying >= settings.SANDBOX_MAX_CONTAINERS
 
 
 def boot(

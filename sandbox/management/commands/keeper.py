@@ -78,7 +78,7 @@ class Command(BaseCommand):
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {pool.CHANNEL}")
             # Whoever claimed between the refill and this line was not heard: look once more.
-            if keeper.pool_is_full():
+            if not keeper.can_refill():
                 with connection.wrap_database_errors:
                     for _ in cursor.connection.notifies(timeout=TIDY_SECONDS, stop_after=1):
                         pass

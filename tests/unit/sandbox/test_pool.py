@@ -17,6 +17,7 @@ from sandbox import keeper, pool, services, store
 from sandbox.confinement import confinement
 from sandbox.engines.base import Attachment
 from sandbox.errors import AtCapacity, ContainerLost, EngineUnavailable, SandboxError
+from sandbox.management.commands import keeper as keeper_command
 from sandbox.services import Caller, RunRequest
 from tests.fakes.engine import FakeEngine
 from tests.unit.sandbox.helpers import lease, run
@@ -88,12 +89,31 @@ def test_the_pool_gives_up_for_hot_containers_what_has_been_idle_for_a_while(
     run(alice, "print(1)")
     run(bob, "print(1)")
     assert keeper.refill() == 0
+    assert not keeper.can_refill()
     assert states() == ["idle", "idle"]
     long_ago = timezone.now() - timedelta(seconds=keeper.SPARE_SECONDS)
     SandboxContainer.objects.filter(session__key=alice.key).update(last_used_at=long_ago)
+    assert keeper.can_refill()
     assert keeper.refill() == 1
+    assert not keeper.can_refill()
     assert states() == ["gone", "idle", "warm"]
     assert SandboxContainer.objects.idle().get().session.key == bob.key  # type: ignore[union-attr]
+
+
+def test_a_pool_that_lacks_room_keeps_nobody_busy(
+    alice: Caller, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SANDBOX_MAX_CONTAINERS = 1
+    settings.SANDBOX_POOL_SIZE = 1
+    run(alice, "print(1)")
+    monkeypatch.setattr(keeper_command, "TIDY_SECONDS", 0.5)
+    began = time.monotonic()
+    keeper_command.Command()._wait()
+    assert time.monotonic() - began > 0.4
+    settings.SANDBOX_MAX_CONTAINERS = 2
+    # Returns at once: with nobody to wake it, this would not end.
+    monkeypatch.setattr(keeper_command, "TIDY_SECONDS", None)
+    keeper_command.Command()._wait()
 
 
 def test_an_engine_that_is_down_is_told_and_takes_up_no_room(

@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include "pages.h"
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -30,6 +31,7 @@ static PyObject *run_exit_functions;
 static Py_ssize_t builtin_names; /* How many there were before the program. */
 static int exit_status;
 static int interrupted;
+static int is_scout;
 
 /* --- before the interpreter goes on --- */
 
@@ -233,6 +235,26 @@ static PyObject *show(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* --- the scout --- */
+
+/* scout(): at its end this process says on stderr which pages it has touched. */
+static PyObject *scout(PyObject *self, PyObject *unused)
+{
+    is_scout = 1;
+    Py_RETURN_NONE;
+}
+
+/* populate(pages): have ready what a scout has touched. */
+static PyObject *populate(PyObject *self, PyObject *pages)
+{
+    char *ranges;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(pages, &ranges, &size) < 0)
+        return NULL;
+    populate_pages(ranges, (size_t)size);
+    Py_RETURN_NONE;
+}
+
 /* --- the end --- */
 
 /* Shares the memory, and so has the work of taking it down when the process itself has ended: that
@@ -259,6 +281,8 @@ static void leave_memory_behind(void)
 static void leave(void)
 {
     fflush(NULL);
+    if (is_scout)
+        report_pages(STDERR_FILENO);
     if (interrupted) {
         signal(SIGINT, SIG_DFL);
         kill(getpid(), SIGINT);
@@ -527,7 +551,9 @@ static PyObject *run_module_as_main(PyObject *self, PyObject *args)
 static PyMethodDef methods[] = {
     {"configure", configure, METH_VARARGS, NULL},
     {"keep", keep, METH_VARARGS, NULL},
+    {"populate", populate, METH_O, NULL},
     {"_run_module_as_main", run_module_as_main, METH_VARARGS, NULL},
+    {"scout", scout, METH_NOARGS, NULL},
     {"show", show, METH_VARARGS, NULL},
     {"stand_in_for", stand_in_for, METH_O, NULL},
     {NULL, NULL, 0, NULL},

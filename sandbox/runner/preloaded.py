@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NoReturn
 
 from .languages import environment
@@ -159,8 +159,8 @@ class Zygote:
             return False
         text = os.memfd_create("program", os.MFD_CLOEXEC)
         try:
-            with open(text, "w", encoding="utf-8", errors="surrogatepass", closefd=False) as file:
-                json.dump(asdict(program), file)
+            with open(text, "wb", buffering=0, closefd=False) as file:
+                file.write(json.dumps(program.message()).encode())
             socket.send_fds(self._control, [RUN], [text, stdout, stderr, tell])
         except OSError:
             return False

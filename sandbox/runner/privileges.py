@@ -79,11 +79,11 @@ def _change_user(uid: int) -> None:
     _prctl(PR_SET_DUMPABLE, 0)
 
 
-def become_sandbox_user() -> None:
+def become_sandbox_user(uid: int = SANDBOX_UID) -> None:
     """For good: all three ids change, and all capabilities go."""
     os.setgroups([])
-    os.setresgid(SANDBOX_UID, SANDBOX_UID, SANDBOX_UID)
-    os.setresuid(SANDBOX_UID, SANDBOX_UID, SANDBOX_UID)
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
     _set_capabilities(0)
     os.umask(0o022)
 

@@ -14,7 +14,13 @@ from typing import Any, NoReturn, Protocol
 from .directories import open_workspace
 from .languages import Language, environment
 from .layout import Layout
-from .privileges import become_sandbox_user, belong_to_self, limit_self, sacrifice_self
+from .privileges import (
+    SANDBOX_UID,
+    become_sandbox_user,
+    belong_to_self,
+    limit_self,
+    sacrifice_self,
+)
 from .source import Source, place
 
 RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
@@ -76,9 +82,13 @@ class Program:
             environment(self.layout, away_from_files=away),
         )
 
+    def message(self) -> dict[str, Any]:
+        parts = {name: vars(getattr(self, name)) for name in ("layout", "language", "source")}
+        return {**parts, "args": self.args, "cpu_seconds": self.cpu_seconds}
+
 
 def program_from(values: dict[str, Any]) -> Program:
-    """The opposite of `dataclasses.asdict`."""
+    """The opposite of `Program.message`."""
     return Program(
         layout=Layout(**values["layout"]),
         language=Language(**values["language"]),
@@ -88,7 +98,9 @@ def program_from(values: dict[str, Any]) -> Program:
     )
 
 
-def become(program: Program, stdout: int, stderr: int, tell: int) -> Command:
+def become(
+    program: Program, stdout: int, stderr: int, tell: int, uid: int = SANDBOX_UID
+) -> Command:
     """Give up everything that a program must not have; what is left to do is the exec, or what
     takes its place. Says through `tell` its pid, once it has come so far, and the source's name
     beside the files, if any."""
@@ -99,7 +111,7 @@ def become(program: Program, stdout: int, stderr: int, tell: int) -> Command:
     os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
-    become_sandbox_user()
+    become_sandbox_user(uid)
     belong_to_self()
     sacrifice_self()
     limit_self(program.cpu_seconds)

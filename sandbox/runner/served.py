@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import BuiltinImporter
 from importlib.util import MAGIC_NUMBER
 from types import ModuleType
@@ -25,9 +25,20 @@ from typing import Any, NoReturn, TextIO
 
 from . import requests
 from .hidden import HiddenModules
-from .privileges import become_sandbox_user, belong_to_self, name_self, sacrifice_self
+from .languages import Language
+from .layout import Layout
+from .preloaded import HOOK
+from .privileges import (
+    SANDBOX_UID,
+    ZYGOTE_UID,
+    become_sandbox_user,
+    belong_to_self,
+    name_self,
+    sacrifice_self,
+)
 from .program import Program, become
 from .requests import BEGUN, COMMAND, EVENT, MODULE, SCRIPT, Situation
+from .source import Source
 
 REAL = "/opt/sandbox/python3"
 BIN = "/opt/venv/bin/"
@@ -37,6 +48,7 @@ READ_AT_IMPORT = (
     b"LOKY_", b"MATPLOTLIB", b"MKL_", b"MPL", b"NPY_", b"NUMEXPR_", b"NUMPY_", b"OMP_",
     b"OPENBLAS_", b"PANDAS_", b"PILLOW_", b"SCIPY_", b"SKLEARN_", b"TZ", b"XDG_",
 )  # fmt: skip
+SCOUT_SECONDS = 10
 MODULE_SUFFIXES = (".py", ".pyc", ".so")
 
 
@@ -65,12 +77,18 @@ class Launcher:
         self._modules = modules
         self._top_level = {name.partition(".")[0] for name in modules}
         self._environment = dict(os.environb)
+        # What `scout` has found out.
+        self.pages = b""
 
     def prepare(self) -> None:
         """What a fresh interpreter has anew, done while nobody waits for it."""
+        self._launch.populate(self.pages)
         # `random` sees to itself.
         if numpy := self._modules.get("numpy.random"):
             numpy.seed()
+
+    def begin_scouting(self) -> None:
+        self._launch.scout()
 
     def launch(self, invocation: Invocation) -> None:
         """Return into the interpreter's start, which goes on with this program."""
@@ -199,9 +217,11 @@ def _open_stream(descriptor: int, name: str, *, buffered: bool) -> TextIO | None
     return stream
 
 
-def serve_run(program: Program, descriptors: Sequence[int], launcher: Launcher) -> None:
+def serve_run(
+    program: Program, descriptors: Sequence[int], launcher: Launcher, uid: int = SANDBOX_UID
+) -> None:
     stdout, stderr, tell = descriptors
-    command = become(program, stdout, stderr, tell)
+    command = become(program, stdout, stderr, tell, uid)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
     name_self(b"python3")
@@ -215,6 +235,21 @@ def serve_run(program: Program, descriptors: Sequence[int], launcher: Launcher) 
             argv=arguments[1:],
         )
     )
+
+
+def scout(pages: int, launcher: Launcher) -> None:
+    """Run the shortest of programs, as the zygote's own user, and say in the end which pages of
+    memory it has touched."""
+    program = Program(
+        replace(Layout(), workspace="/"),
+        Language(("python3",), "scout.py", beside_files=False),
+        Source(f"{HOOK}/scout.py", "scout.py", 0, ""),
+        args=[],
+        cpu_seconds=SCOUT_SECONDS,
+    )
+    launcher.begin_scouting()
+    nowhere = os.open("/dev/null", os.O_WRONLY)
+    serve_run(program, (nowhere, pages, nowhere), launcher, ZYGOTE_UID)
 
 
 def serve_client(connection: socket.socket, launcher: Launcher) -> None:

@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
@@ -24,7 +25,7 @@ from .program import Program, program_from
 from .requests import ENDED as CLIENT_ENDED
 from .requests import EVENT, PID, peer
 from .requests import STOPPED as CLIENT_STOPPED
-from .served import Launcher, serve_client, serve_run
+from .served import Launcher, scout, serve_client, serve_run
 
 BACKLOG = 64
 CLIENT = b"client"
@@ -33,6 +34,8 @@ RETRY_SECONDS = 0.1
 # The next spare is made when a short program has ended, or after so long: a fork beside the start
 # of a program slows that down.
 SPARE_SECONDS = 0.03
+# How long the report on a run takes to whoever waits for it; a fork competes with that.
+REPORT_SECONDS = 0.015
 # How often to look whether a client was stopped, of which nobody tells.
 LOOK_SECONDS = 0.05
 MAX_MESSAGE = 64
@@ -88,6 +91,7 @@ class Zygote:
 
     def serve(self) -> None:
         """Until PID 1 is gone; in a child, until it has something to become."""
+        self._scout()
         self._listener.listen(BACKLOG)
         self._fork()
         self._tell(READY)
@@ -104,6 +108,21 @@ class Zygote:
             self._follow_stops()
             if self._spare is None and time.monotonic() >= self._fork_at:
                 self._fork()
+
+    def _scout(self) -> None:
+        """Without what it finds out, programs are slower, and nothing else."""
+        heard, tell = os.pipe2(os.O_CLOEXEC)
+        with open(heard, "rb") as file:
+            try:
+                pid = os.fork()
+            except OSError:
+                os.close(tell)
+                return
+            if pid == 0:
+                self._in_child(lambda: scout(tell, self._launcher))
+            os.close(tell)
+            self._launcher.pages = file.read()
+        os.waitpid(pid, 0)
 
     def _poll(self) -> list[tuple[int, int]]:
         poll = select.poll()
@@ -230,7 +249,10 @@ class Zygote:
                     self._spare.socket.close()
                     self._spare = None
                     continue
-                self._fork_at = min(self._fork_at, time.monotonic())
+                # After the short program of a run, its report comes first; from a shell, the next
+                # one may come at once.
+                pause = 0.0 if client else REPORT_SECONDS
+                self._fork_at = min(self._fork_at, time.monotonic() + pause)
                 if client:
                     client.tell(CLIENT_ENDED, status)
                     self._clients.pop(pid).connection.close()
@@ -246,18 +268,21 @@ class Zygote:
     # --- in the child ---
 
     def _be_spare(self, zygotes: socket.socket, work: socket.socket) -> NoReturn:
+        zygotes.close()
+        self._in_child(lambda: self._become_something(work))
+
+    def _in_child(self, become: Callable[[], None]) -> NoReturn:
         became = False
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for each in (zygotes, self._control, self._listener):
+            for each in (self._control, self._listener):
                 each.close()
             for client in self._clients.values():
                 client.connection.close()
             os.close(self._wakeup)
             os.close(self._woken)
-            self._launcher.prepare()
-            self._become_something(work)
+            become()
             became = True
         except BaseException:  # noqa: BLE001 - a child must never return into the zygote's loop
             traceback.print_exc()
@@ -267,6 +292,7 @@ class Zygote:
         raise BecameProgram
 
     def _become_something(self, work: socket.socket) -> None:
+        self._launcher.prepare()
         kind, descriptors, _, _ = socket.recv_fds(work, MAX_MESSAGE, 8)
         work.close()
         if kind == CLIENT:
@@ -277,9 +303,9 @@ class Zygote:
             os._exit(0)
 
     def _program(self, descriptor: int) -> Program:
-        with open(descriptor, encoding="utf-8", errors="surrogatepass") as file:
+        with open(descriptor, "rb", buffering=0) as file:
             file.seek(0)
-            return program_from(json.load(file))
+            return program_from(json.loads(file.readall()))
 
 
 def has_hung_up(connection: socket.socket) -> bool:

@@ -1,0 +1,4 @@
+import numpy
+import pandas
+
+print(1)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NoReturn, Protocol
 
 from .helping import Helpers
+from .leftovers import processes_of
 from .preloaded import Served, Zygote
 from .privileges import SANDBOX_UID, ZYGOTE_UID, kill_processes_of
 from .program import Ending, Leftovers, Process, Program, become, execute
@@ -23,8 +24,9 @@ END_SECONDS = 10.0
 STUCK_SECONDS = 3.0
 # At most so many orphans are reaped before the clock and the output are looked at again.
 REAP_AT_ONCE = 200
-# In /proc/PID/stat after the state: the kernel's flags, and which of them says that it is ending.
-FLAGS, EXITING = 5, 0x4
+# How long nothing is to be done before a helper is forked ahead: the last answer is then where it
+# was wanted.
+AHEAD_SECONDS = 0.015
 # How long the zygote may take to begin a program; far more than it ever does.
 BEGIN_SECONDS = 5.0
 
@@ -86,7 +88,7 @@ class Pid1:
             if self._zygote and pause == 0:
                 self._start(self._zygote)
                 continue
-            ready = poll.poll(0)
+            ready = poll.poll(0 if self._helpers.pid else math.ceil(AHEAD_SECONDS * 1000))
             if not ready:
                 self._helpers.fork_ahead()
                 ready = poll.poll(None if pause is None else math.ceil(pause * 1000))
@@ -203,11 +205,12 @@ class Pid1:
                 kill_processes_of(ZYGOTE_UID)
             ended += self.reap()
             if not self._has_leftovers():
+                if not self._zygote:
+                    return ended
                 # Nobody is left who could connect; what was let in before is known after this.
-                if self._zygote:
-                    self._zygote.turn_away()
+                self._zygote.turn_away()
                 ended += self.reap()
-                if not self._has_leftovers():
+                if not self._zygote.busy and (self._zygote.pid or not self._has_leftovers()):
                     return ended
             if lasts > END_SECONDS:
                 raise Leftovers
@@ -221,18 +224,14 @@ class Pid1:
         if self._zygote and self._zygote.busy:
             return True
         uids = {SANDBOX_UID}
-        own = {1, self._helpers.pid}
+        own: set[int | None] = {1, self._helpers.pid}
         if self._zygote and self._zygote.pid is None:
             uids.add(ZYGOTE_UID)
         elif self._zygote:
             own.add(self._zygote.pid)
-        found = [
-            name
-            for name in os.listdir("/proc")
-            if name.isdecimal() and int(name) not in own and not uids.isdisjoint(_uids_of(name))
-        ]
-        self._dying = {int(name) for name in found if _is_dying(name)} - {self.program}
-        return len(self._dying) < len(found)
+        running, dying = processes_of(uids, but=own)
+        self._dying = dying - {self.program}
+        return bool(running) or self.program in dying
 
     def end(self) -> None:
         if self._zygote:
@@ -288,29 +287,6 @@ def _begun(heard: int) -> tuple[int, str | None] | None:
     with open(heard, "rb") as file:
         pid, _, placed = file.read().decode().partition(" ")
     return (int(pid), placed or None) if pid else None
-
-
-def _uids_of(pid: str) -> set[int]:
-    """Its real one, and the one that its files in /proc are of."""
-    try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            uids = {int(line.split()[1]) for line in file if line.startswith(b"Uid:")}
-        return uids | {os.stat(f"/proc/{pid}").st_uid}
-    except (FileNotFoundError, ProcessLookupError):
-        return set()
-
-
-def _is_dying(pid: str) -> bool:
-    """Whether all its threads are on their way out, but not yet there to be reaped."""
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:
-                state, *fields = file.read().rpartition(b") ")[2].split()
-            if state == b"Z" or not int(fields[FLAGS]) & EXITING:
-                return False
-        return True
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def _become(program: Program, stdout: int, stderr: int, tell: int) -> NoReturn:

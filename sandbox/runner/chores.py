@@ -46,11 +46,12 @@ class Chores:
                 self._stream.reply(request, {"ok": True})
             case "collect":
                 collecting.collect(self._layout.workspace, request, task["message"], self._stream)
+                resetting.end_run(self._layout)
             case "reset":
                 resetting.reset(self._layout)
                 self._stream.reply(request, {"ok": True})
-            case "withdraw":
-                pass
+            case "end_run":
+                resetting.end_run(self._layout)
             case "copy_caches":
                 copy_caches(self._layout)
 

@@ -1,4 +1,5 @@
-"""A container made as good as new, for another session of the same owner.
+"""What programs have left behind, taken away: after a run what only makes sense between processes,
+and for another session of the same owner everything.
 
 Runs as the sandbox's user only, and only while no program does.
 """
@@ -6,6 +7,7 @@ Runs as the sandbox's user only, and only while no program does.
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from .layout import Layout
 from .removing import empty
 
 IPC_RMID = 0
+SHARED_MEMORY_MODE = 0o1777
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -23,9 +26,16 @@ def reset(layout: Layout) -> None:
     read-only, so these are all the places."""
     empty(layout.workspace, 0o755)
     empty(layout.temporary, 0o1777)
-    empty(layout.shared_memory, 0o1777)
+    empty(layout.shared_memory, SHARED_MEMORY_MODE)
     remove_semaphores(layout)
     copy_caches(layout)
+
+
+def end_run(layout: Layout) -> None:
+    """Of shared memory and semaphores the next run finds none: nobody is left who shares them."""
+    if os.listdir(layout.shared_memory):
+        empty(layout.shared_memory, SHARED_MEMORY_MODE)
+    remove_semaphores(layout)
 
 
 def remove_semaphores(layout: Layout) -> None:

@@ -32,6 +32,8 @@ class Server:
         self._supervisor = supervisor
         # The last run's source and its name beside the files, as long as it may still be there.
         self._placed: tuple[Source, str] | None = None
+        # Whether nothing has been taken away yet of what the last run left.
+        self._has_run = False
 
     def serve(self) -> None:
         """Until stdin closes or what comes is no frame; then the container's life ends."""
@@ -80,9 +82,9 @@ class Server:
                 pass
             raise Failed("unknown_language", f"cannot run {str(message['language'])[:40]!r}")
         limits = Limits(message["wall_seconds"], message["output_bytes"])
-        if self._placed:
-            # A client that did not collect what the last run left.
-            self._help("withdraw")
+        if self._has_run:
+            # For a client that did not collect.
+            self._help("end_run")
         try:
             written = source.write_source(self._layout, language, content)
         except OSError as error:
@@ -98,12 +100,15 @@ class Server:
             with suppress(FileNotFoundError):
                 os.unlink(written.path)
         self._placed = (written, name) if name else None
+        self._has_run = True
         self._stream.reply(request, report)
         if "collect" in message:
             self._help("collect", request, message["collect"])
 
     def _help(self, verb: str, request: int = 0, message: Control | None = None) -> None:
         placed, self._placed = self._placed, None
+        if verb in ("collect", "end_run", "reset"):
+            self._has_run = False
         task: Control = {"verb": verb, "request": request, "message": message}
         if placed:
             written, name = placed

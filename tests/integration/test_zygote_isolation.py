@@ -4,11 +4,13 @@ from one."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.containers import Sandbox
-from tests.integration.zygotes import Inside, hot_sandbox, served, unharmed
+from sandbox.channel import CollectRequest, Entry, RunLimits, Writable
+from tests.containers import LIMITS, MB, Sandbox
+from tests.integration.zygotes import Inside, hot_sandbox, served, unharmed, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -246,8 +248,9 @@ print(logging.LogRecord("", 0, "", 0, "", (), None).relativeCreated < 5000, time
     assert sandbox.output(code) == sandbox.bash(in_bash(code)) == "True True\n"
 
 
-def test_what_lasts_is_what_lasts_in_a_container(sandbox: Sandbox) -> None:
-    """Files do, until the container is reset for another session; memory of no process does not."""
+def test_files_last_until_a_reset_and_what_processes_share_no_longer_than_them(
+    sandbox: Sandbox,
+) -> None:
     code = """
 import ctypes
 open("/tmp/kept", "w"); open("/dev/shm/kept", "w")
@@ -255,9 +258,33 @@ libc = ctypes.CDLL(None)
 libc.semget(0x7777, 1, 0o1600); libc.shmget(0x7777, 4096, 0o1600)
 """
     sandbox.output(code)
-    listing = "ls /tmp/kept /dev/shm/kept; tail -n +2 /proc/sysvipc/shm | wc -l"
-    assert sandbox.bash(listing) == "/dev/shm/kept\n/tmp/kept\n0\n"
+    listing = "ls -A /tmp /dev/shm; tail -qn +2 /proc/sysvipc/sem /proc/sysvipc/shm | wc -l"
+    assert sandbox.bash(listing) == "/dev/shm:\n\n/tmp:\n.cache\nkept\n0\n"
     with sandbox.attach() as channel:
         channel.reset()
-    listing = "ls -A /tmp /dev/shm; tail -qn +2 /proc/sysvipc/sem /proc/sysvipc/shm | wc -l"
     assert sandbox.bash(listing) == "/dev/shm:\n\n/tmp:\n.cache\n0\n"
+
+
+def test_what_is_shared_is_gone_as_well_after_a_run_whose_files_were_collected(
+    sandbox: Sandbox,
+) -> None:
+    make = "open('/dev/shm/left', 'w'); import ctypes; ctypes.CDLL(None).semget(5, 1, 0o1600)"
+    request = CollectRequest(known={}, limits=LIMITS)
+    with sandbox.attach() as channel:
+        channel.run(
+            language="py",
+            code=make.encode(),
+            args=[],
+            limits=RunLimits(wall_seconds=30, cpu_seconds=30, output_bytes=MB),
+            abandoned=lambda: False,
+            then_collect=request,
+        )
+        channel.receive_collection(request, no_files)
+    # By root, before the next run could do it.
+    inside = Inside(sandbox)
+    wait_until(lambda: inside.execute("/bin/ls", "/dev/shm") == "")
+    wait_until(lambda: inside.execute("/bin/cat", "/proc/sysvipc/sem").count("\n") == 1)
+
+
+def no_files(entry: Entry) -> AbstractContextManager[Writable]:
+    raise AssertionError(entry)

@@ -14,6 +14,9 @@ from bench.summary import Times
 
 # The first runs fill caches: file pages, the list of fonts, connections to the database.
 WARM_UP_ROUNDS = 2
+# What either leaves for later, such as removing a process or forking the next, is not to be
+# measured as the other's.
+REST_SECONDS = 0.1
 
 OneRun = Callable[[LatencyCase, int], None]
 
@@ -64,6 +67,7 @@ def measure(
         settle()
         # Who is first changes, so that neither always runs in the other's wake.
         for run, times in sides if number % 2 == 0 else reversed(sides):
+            time.sleep(REST_SECONDS)
             timed(run, case, number, times if number >= 0 else Times(errors=times.errors))
         progress.update(f"{case.name}: round {max(0, number + 1)} of {rounds}{so_far(sides)}")
     return our_times, their_times

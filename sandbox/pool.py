@@ -79,8 +79,8 @@ def has_room(*, idle_seconds: float = 0.0) -> bool:
 
 
 def _is_full() -> bool:
-    occupying: int = SandboxContainer.objects.occupying().count()
-    return occupying >= settings.SANDBOX_MAX_CONTAINERS
+    most: int = settings.SANDBOX_MAX_CONTAINERS
+    return SandboxContainer.objects.occupying().count() >= most
 
 
 def boot(

@@ -502,3 +502,17 @@ def test_a_waiting_run_whose_client_has_gone_gives_up(alice: Caller, settings: S
     with pytest.raises(AtCapacity):
         services.execute(alice, request, abandoned=lambda: True)
     assert Execution.objects.get().status == Execution.Status.ABORTED
+
+
+def test_drain_needs_no_database(
+    alice: Caller, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(alice, "print(1)")
+    assert len(fake.list()) == 1
+
+    def away(*arguments: object, **named: object) -> None:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(SandboxContainer.objects, "exclude", away)
+    keeper.drain()
+    assert fake.list() == []

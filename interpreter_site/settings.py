@@ -165,6 +165,9 @@ SANDBOX_INSTALLATION = env.str("SANDBOX_INSTALLATION", default="default")
 SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="custom-rce-kernel:latest")
 # The engine's OCI runtime; empty is its default, "runsc" is gVisor.
 SANDBOX_RUNTIME = env.str("SANDBOX_RUNTIME", default="")
+# A file in the format of Docker's seccomp profiles; empty is sandbox/seccomp.json. There is no
+# value for none at all.
+SANDBOX_SECCOMP = env.str("SANDBOX_SECCOMP", default="")
 SANDBOX_CPUS = env.float("SANDBOX_CPUS", default=0.5)
 # While it starts, if that is more: nobody's program is in it yet.
 SANDBOX_WARMING_CPUS = env.float("SANDBOX_WARMING_CPUS", default=2.0)

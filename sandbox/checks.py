@@ -5,7 +5,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 
+from sandbox import seccomp
 from sandbox.runner.protocol import MAX_CONTROL
 
 POSITIVE = (
@@ -88,3 +90,28 @@ def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
             )
         )
     return found
+
+
+@register()
+def check_seccomp(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        profile = seccomp.read(settings.SANDBOX_SECCOMP)
+    except ImproperlyConfigured as error:
+        return [
+            Error(
+                f"SANDBOX_SECCOMP: {error}.",
+                hint="It is the path of a seccomp profile in Docker's format. Leave it empty for"
+                " the one in sandbox/seccomp.json; containers without any are not offered.",
+                id="sandbox.E006",
+            )
+        ]
+    if seccomp.allows_by_default(profile):
+        return [
+            Warning(
+                "SANDBOX_SECCOMP: the profile allows every system call that it does not name.",
+                hint="So it allows what future kernels bring. Start from sandbox/seccomp.json,"
+                " which names what is allowed.",
+                id="sandbox.W003",
+            )
+        ]
+    return []

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from sandbox import seccomp
+
 # Not 1000: that is a person on most hosts.
 SANDBOX_UID = 10001
 MB = 1024 * 1024
@@ -33,6 +35,7 @@ class Confinement:
     mounts: tuple[Mount, ...]
     open_files: int
     file_bytes: int
+    seccomp: str  # A profile, as JSON.
     # Of PID 1 alone; a program has none. To see to that takes SETPCAP, which is then given up.
     capabilities: tuple[str, ...] = ("SETUID", "SETGID", "KILL", "SETPCAP")
     hostname: str = "sandbox"
@@ -73,4 +76,5 @@ def confinement(*, cpus: float | None = None) -> Confinement:
         open_files=settings.SANDBOX_OPEN_FILES,
         # Out of the workspace's reach: what fills it is to get the error for that, not a signal.
         file_bytes=workspace_bytes + MB,
+        seccomp=seccomp.profile(settings.SANDBOX_SECCOMP),
     )

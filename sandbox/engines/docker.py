@@ -170,7 +170,7 @@ def host_config(confinement: Confinement) -> dict[str, Any]:
         "network_mode": "none",
         "cap_drop": ["ALL"],
         "cap_add": list(confinement.capabilities),
-        "security_opt": ["no-new-privileges"],
+        "security_opt": ["no-new-privileges", f"seccomp={confinement.seccomp}"],
         "read_only": True,
         # Docker's own /dev/shm has no limit on inodes, so it gets a mount like the others.
         "tmpfs": {mount.path: _mount_options(mount) for mount in confinement.mounts},

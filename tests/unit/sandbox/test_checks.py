@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from django.core.checks import run_checks
 from pytest_django import Settings
@@ -26,3 +28,35 @@ def test_settings_that_cannot_work_are_named(
     for name, value in wrong.items():
         setattr(settings, name, value)
     assert [m.id for m in run_checks() if m.id and m.id.startswith("sandbox.")] == found
+
+
+@pytest.mark.parametrize(
+    ("profile", "found"),
+    [
+        ('{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"]}]}', []),
+        ('{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{}]}', ["sandbox.W003"]),
+        ('{"defaultAction": "SCMP_ACT_LOG", "syscalls": [{}]}', ["sandbox.W003"]),
+        # To the engine this one means none.
+        ("{}", ["sandbox.E006"]),
+        ('{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}', ["sandbox.E006"]),
+        ('{"syscalls": [{"names": ["read"]}]}', ["sandbox.E006"]),
+        ("[]", ["sandbox.E006"]),
+        ("unconfined", ["sandbox.E006"]),
+        ("\xff", ["sandbox.E006"]),
+        ("", ["sandbox.E006"]),
+    ],
+)
+def test_a_seccomp_profile_that_is_none_is_refused(
+    profile: str, found: list[str], settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "profile.json"
+    file.write_bytes(profile.encode("latin-1"))
+    settings.SANDBOX_SECCOMP = str(file)
+    assert [m.id for m in run_checks() if m.id and m.id.startswith("sandbox.")] == found
+
+
+@pytest.mark.parametrize("path", ["unconfined", "/", "/nowhere/profile.json"])
+def test_so_is_what_cannot_be_read(path: str, settings: Settings) -> None:
+    settings.SANDBOX_SECCOMP = path
+    [message] = [m for m in run_checks() if m.id == "sandbox.E006"]
+    assert path in message.msg

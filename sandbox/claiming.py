@@ -155,7 +155,7 @@ class Claiming:
             for other in SandboxContainer.objects.filter(session=session, state__in=states):
                 # We hold the session's lease, so whoever leased it is gone without a word.
                 was_left = other.state == State.LEASED
-                pool.discard(other, pool.LEFT_BEHIND if was_left else pool.OLDER_IMAGE)
+                pool.discard(other, pool.LEFT_BEHIND if was_left else pool.OUTDATED)
         return own
 
     def _warm(self) -> SandboxContainer | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -39,6 +40,11 @@ class Confinement:
     # Of PID 1 alone; a program has none. To see to that takes SETPCAP, which is then given up.
     capabilities: tuple[str, ...] = ("SETUID", "SETGID", "KILL", "SETPCAP")
     hostname: str = "sandbox"
+
+    @property
+    def digest(self) -> str:
+        """Differs as soon as any limit does."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
 
 def confinement(*, cpus: float | None = None) -> Confinement:

@@ -112,7 +112,7 @@ def end_containers() -> None:
     for container in containers.filter(state=State.STARTING, created_at__lt=stuck):
         pool.discard(container, "did not start")
     for container in containers.filter(state=State.WARM).exclude(image=pool.image()):
-        pool.discard(container, pool.OLDER_IMAGE)
+        pool.discard(container, pool.OUTDATED)
     for container in containers.occupying().filter(state=State.GONE):
         pool.remove(container)
 

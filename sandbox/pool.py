@@ -35,7 +35,7 @@ START_SECONDS = 60.0
 HOT_SECONDS = 15.0
 
 LEFT_BEHIND = "left behind by a run that did not finish"
-OLDER_IMAGE = "made from an older image"
+OUTDATED = "made from another image or with other limits"
 
 EVICT_IDLE = """
     UPDATE audit_sandboxcontainer SET state = 'gone', ended_at = now(), end_reason = %(reason)s
@@ -47,8 +47,9 @@ EVICT_IDLE = """
 
 
 def image() -> str:
-    """What a container must have been made from to be of use to this server."""
-    return f"{settings.SANDBOX_IMAGE} runner {VERSION}"
+    """What a container must have been made from to be of use to this server. The limits are in it:
+    a container from before they were tightened is not to serve after that."""
+    return f"{settings.SANDBOX_IMAGE} runner {VERSION} limits {confinement().digest}"
 
 
 def labels(container: SandboxContainer) -> dict[str, str]:

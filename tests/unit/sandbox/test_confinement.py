@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pytest_django import Settings
 
@@ -75,3 +77,27 @@ def test_what_is_no_setting_is_as_tight_as_it_can_be() -> None:
     assert config["ipc_mode"] == "private"
     assert config["log_config"]["Type"] == "none"
     assert not {"privileged", "binds", "mounts", "devices", "pid_mode"} & set(config)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("SANDBOX_RUNTIME", "runsc"),
+        ("SANDBOX_CPUS", 0.25),
+        ("SANDBOX_MEMORY_MB", 300),
+        ("SANDBOX_PIDS", 77),
+        ("SANDBOX_OPEN_FILES", 55),
+        ("SANDBOX_WORKSPACE_MB", 7),
+        ("SANDBOX_INODES", 99),
+    ],
+)
+def test_other_limits_have_another_digest(settings: Settings, setting: str, value: object) -> None:
+    before = confinement().digest
+    assert before == confinement().digest
+    setattr(settings, setting, value)
+    assert confinement().digest != before
+
+
+def test_so_has_another_seccomp_profile() -> None:
+    ours = confinement()
+    assert replace(ours, seccomp=ours.seccomp.replace('"acce', '"xacce')).digest != ours.digest

@@ -12,6 +12,32 @@ from sandbox import seccomp
 # Not 1000: that is a person on most hosts.
 SANDBOX_UID = 10001
 MB = 1024 * 1024
+# What a container would be told of its host otherwise: how it was booted and built, what is plugged
+# in, what it is busy with. It takes the place of the engine's own list, which is in it.
+MASKED_PATHS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/cmdline",
+    "/proc/config.gz",
+    "/proc/diskstats",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/locks",
+    "/proc/modules",
+    "/proc/partitions",
+    "/proc/pressure",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/softirqs",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +65,7 @@ class Confinement:
     seccomp: str  # A profile, as JSON.
     # Of PID 1 alone; a program has none. To see to that takes SETPCAP, which is then given up.
     capabilities: tuple[str, ...] = ("SETUID", "SETGID", "KILL", "SETPCAP")
+    masked_paths: tuple[str, ...] = MASKED_PATHS
     hostname: str = "sandbox"
 
     @property

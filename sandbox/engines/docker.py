@@ -64,6 +64,9 @@ class DockerEngine:
     def create(self, name: str, *, labels: Mapping[str, str], confinement: Confinement) -> None:
         with _reporting(name):
             client = self._client()
+            config = client.create_host_config(**host_config(confinement))
+            # docker-py has no argument for it.
+            config["MaskedPaths"] = list(confinement.masked_paths)
             client.create_container(
                 confinement.image,
                 name=name,
@@ -75,7 +78,7 @@ class DockerEngine:
                 network_disabled=True,
                 # PID 1 ignores SIGTERM, for which an engine that shuts down would wait in vain.
                 stop_signal="SIGKILL",
-                host_config=client.create_host_config(**host_config(confinement)),
+                host_config=config,
             )
         try:
             with _reporting(name):

@@ -150,6 +150,7 @@ def sweep_store() -> int:
             if path.name not in known:
                 path.unlink(missing_ok=True)
                 swept += 1
+    store.sweep_directories()
     return swept
 
 

@@ -13,6 +13,7 @@ import docker
 import requests
 from django.conf import settings
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.transport import UnixHTTPAdapter
 from docker.types import LogConfig, Ulimit
 from docker.utils import kwargs_from_env, parse_host
 
@@ -155,6 +156,12 @@ class DockerEngine:
             client = docker.APIClient(
                 version=self._version or "auto", timeout=self._call_seconds, **kwargs_from_env()
             )
+            if self._socket_path:
+                # Its own one keeps a connection open for each of the last 25 URLs, which have
+                # containers' names in them, and does not listen to `num_pools`.
+                url = UNIX + self._socket_path
+                adapter = UnixHTTPAdapter(url, self._call_seconds, pool_connections=1)
+                client.mount("http+docker://", adapter)
             # To ask for it takes a call, and there are as many clients as threads.
             self._version = client.api_version
             # Neither a proxy nor a password from ~/.netrc is for a socket, and to look for them

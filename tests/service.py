@@ -186,7 +186,7 @@ def wait_for_health(url: str, process: Process) -> None:
     while time.monotonic() < deadline:
         if process.popen.poll() is not None:
             break
-        with suppress(requests.ConnectionError):
+        with suppress(requests.ConnectionError, requests.Timeout):
             if requests.get(url + "/health", timeout=5).ok:
                 return
         time.sleep(0.1)

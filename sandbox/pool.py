@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from audit.models import SandboxContainer, SandboxSession
@@ -148,9 +149,15 @@ def evict_one(reason: str, *, idle_seconds: float = 0.0) -> bool:
 
 def discard(container: SandboxContainer, reason: str) -> None:
     """End a container that is not to be used again."""
-    SandboxContainer.objects.filter(pk=container.pk, ended_at=None).update(
-        state=State.GONE, ended_at=timezone.now(), end_reason=reason[:100]
-    )
+    try:
+        SandboxContainer.objects.filter(pk=container.pk, ended_at=None).update(
+            state=State.GONE, ended_at=timezone.now(), end_reason=reason[:100]
+        )
+    except DatabaseError:
+        # Its row may say for a while that it can be used: then it had better not be there.
+        with suppress(SandboxError):
+            engine().remove(container.name)
+        raise
     remove(container)
 
 

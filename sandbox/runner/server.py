@@ -34,6 +34,8 @@ class Server:
         self._placed: tuple[Source, str] | None = None
         # Whether nothing has been taken away yet of what the last run left.
         self._has_run = False
+        # Which run has used the container last.
+        self._last_use = ""
 
     def serve(self) -> None:
         """Until stdin closes or what comes is no frame; then the container's life ends."""
@@ -47,6 +49,8 @@ class Server:
     def _handle(self, frame: Frame) -> None:
         message = parse_control(frame.payload)
         try:
+            if "fence" in message:
+                self._pass_fence(message["fence"])
             match message.get("verb"):
                 case "hello":
                     self._hello(frame.request, message)
@@ -63,6 +67,15 @@ class Server:
             self._fail(frame.request, Failed("bad_request", repr(error)))
         except Failed as error:
             self._fail(frame.request, error)
+
+    def _pass_fence(self, fence: Control) -> None:
+        """Whoever knows less of us than there is to know would take what is here for something
+        else."""
+        if fence["use"] == self._last_use:
+            return
+        if fence["last"] != self._last_use:
+            raise Failed("fenced", "it has been used by a run that its server does not know of")
+        self._last_use = fence["use"]
 
     def _hello(self, request: int, message: Control) -> None:
         hot = self._supervisor.warm_up(float(message.get("hot_within", 0)))

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from audit.models import Execution, SandboxSession
 from sandbox import pool
-from sandbox.channel import Channel, RunLimits
+from sandbox.channel import Channel, Fence, RunLimits
 from sandbox.claiming import Claim, Claiming, Wait, never
 from sandbox.database import unacknowledged
 from sandbox.engines import engine
@@ -166,7 +166,11 @@ def _open(
                 # After an engine's restart all that were running are dead.
                 claim = claiming.claim(rather_new=attempt == ATTEMPTS - 1)
         try:
-            channel = Channel(engine().attach(claim.container.name), heartbeat=wait.heartbeat)
+            channel = Channel(
+                engine().attach(claim.container.name),
+                heartbeat=wait.heartbeat,
+                fence=Fence(last=claim.container.last_use, use=lease.token),
+            )
             clock.lap("attach")
             try:
                 if claim.source == Execution.Source.RECYCLED:

@@ -33,7 +33,7 @@ FINISH = """
         WHERE id = %(session)s AND lease_token = %(token)s RETURNING id
     ), idle AS (
         UPDATE audit_sandboxcontainer
-        SET state = 'idle', manifest = %(manifest)s, last_used_at = now()
+        SET state = 'idle', manifest = %(manifest)s, last_used_at = now(), last_use = %(token)s
         WHERE id = %(container)s AND state = 'leased' AND EXISTS (SELECT FROM held)
     ), written AS (
         UPDATE audit_execution SET

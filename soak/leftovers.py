@@ -34,6 +34,7 @@ ROWS: dict[str, LiteralString] = {
     ),
     "ended container that was not removed": (
         "SELECT id FROM audit_sandboxcontainer WHERE state = 'gone' AND removed_at IS NULL"
+        " AND ended_at < now() - %(slack)s::interval"
     ),
     "expired session that goes on": (
         "SELECT id FROM audit_sandboxsession"
@@ -52,13 +53,18 @@ ROWS: dict[str, LiteralString] = {
         " (SELECT FROM audit_sandboxinput used WHERE used.file_id = file.id)"
     ),
 }
-# An ended session's bytes go before its rows.
-FILES = """
-    SELECT left(session.id, 2) || '/' || session.id || '/' || file.id, file.size, file.sha256
+# Whether the session has ended: then its bytes go before its rows.
+FILES: LiteralString = """
+    SELECT left(session.id, 2) || '/' || session.id || '/' || file.id, file.size, file.sha256,
+        session.ended_at IS NOT NULL
     FROM audit_sandboxfile file JOIN audit_sandboxsession session ON session.id = file.session_id
-    WHERE file.deleted_at IS NULL AND session.ended_at IS NULL
+    WHERE file.deleted_at IS NULL
 """
-CONTAINERS = "SELECT 'interpreter-' || id FROM audit_sandboxcontainer WHERE state <> 'gone'"
+# All that the engine may still have.
+CONTAINERS: LiteralString = (
+    "SELECT 'interpreter-' || id, state FROM audit_sandboxcontainer WHERE removed_at IS NULL"
+)
+USABLE = ("warm", "idle")
 
 
 class Leftovers(AbstractContextManager["Leftovers"]):
@@ -109,8 +115,8 @@ class Leftovers(AbstractContextManager["Leftovers"]):
             *(f"empty directory: {path.relative_to(self._store)}" for path in empty),
             *(
                 f"other bytes than its row says: {key}"
-                for key, size, sha256 in self._rows(FILES)
-                if digest_and_size(self._store / key) != (sha256, size)
+                for key, size, sha256, has_ended in self._rows(FILES)
+                if not has_ended and digest_and_size(self._store / key) != (sha256, size)
             ),
         ]
 
@@ -129,23 +135,26 @@ class Leftovers(AbstractContextManager["Leftovers"]):
         return found + self._files() + self._containers()
 
     def _files(self) -> list[str]:
-        recorded = {key for key, _, _ in self._rows(FILES)}
+        rows = self._rows(FILES)
         kept = self._kept()
+        lost = {key for key, _, _, has_ended in rows if not has_ended} - kept.keys()
+        unknown = kept.keys() - {key for key, *_ in rows}
         return [
-            *(f"row without its bytes: {key}" for key in sorted(recorded - kept.keys())),
-            *(f"bytes without a row: {key}" for key in sorted(kept.keys() - recorded)),
+            *(f"row without its bytes: {key}" for key in sorted(lost)),
+            *(f"bytes without a row: {key}" for key in sorted(unknown)),
             *(f"temporary file: {path}" for path in self._store.glob(".incoming/*/*")),
         ]
 
     def _containers(self) -> list[str]:
-        recorded = {name for (name,) in self._rows(CONTAINERS)}
+        states = dict(self._rows(CONTAINERS))
         present = self.containers()
+        usable = {name for name, state in states.items() if state in USABLE}
         return [
-            *(f"container without a row: {name}" for name in sorted(present.keys() - recorded)),
-            *(f"row without its container: {name}" for name in sorted(recorded - present.keys())),
+            *(f"container without a row: {name}" for name in sorted(present.keys() - states)),
+            *(f"row without its container: {name}" for name in sorted(usable - present.keys())),
             *(
                 f"container that does not run: {name}"
-                for name in sorted(present.keys() & recorded)
+                for name in sorted(usable & present.keys())
                 if present[name] != "running"
             ),
         ]
@@ -182,5 +191,5 @@ class Leftovers(AbstractContextManager["Leftovers"]):
 
 
 def digest_and_size(path: Path) -> tuple[str, int]:
-    data = path.read_bytes()
+    data = path.read_bytes() if path.exists() else b""
     return hashlib.sha256(data).hexdigest(), len(data)

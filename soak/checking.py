@@ -16,6 +16,9 @@ def check_output(belief: Belief, program: Program, figure: str, answer: Answer) 
 
     def fits(state: Files) -> bool:
         expected = program.prints(state, figure)
+        if program.ending == "timeout":
+            # On a busy machine its time may be over before it is.
+            return expected.startswith(stdout)
         if program.ending != "flood":
             return stdout == expected
         # As much as the limit lets through.
@@ -51,7 +54,8 @@ def written_files(program: Program, answer: Answer) -> dict[str, str]:
     """Name to id of what the answer says was written: no more and no less than was."""
     files = [file for file in answer.get("files") or [] if not file.get("inherited")]
     names = {str(file.get("name")): str(file.get("id")) for file in files}
-    if {*names} != program.written or len(files) != len(names):
+    some = program.ending == "timeout" and {*names} < program.written
+    if not some and ({*names} != program.written or len(files) != len(names)):
         raise Wrong(f"{program.kind} wrote {sorted(program.written)}, the answer names {names}")
     if any(file.get("session_id") != answer.get("session_id") for file in files):
         raise Wrong(f"{program.kind}: its files are said to be in another session: {files}")

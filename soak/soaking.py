@@ -51,6 +51,9 @@ def service_settings(options: Options) -> dict[str, str]:
         {
             "SANDBOX_MAX_CONTAINERS": str(MAX_CONTAINERS),
             "SANDBOX_IDLE_SECONDS": f"{options.life_seconds / 2:.0f}",
+            # Nobody is to be refused, or ended, because others are at work on this machine as well.
+            "SANDBOX_RUN_SECONDS": "120",
+            "SANDBOX_QUEUE_SECONDS": "120",
         }
         | given
         | {"SANDBOX_SESSION_HOURS": f"{options.life_seconds / 3600:.6f}"}

@@ -166,7 +166,8 @@ class Visitor:
         return True
 
     def _run_or_drop(self, belief: Belief, program: Program) -> None:
-        if not self._run(belief, program) and not belief.states:
+        self._run(belief, program)
+        if not belief.states:
             self.sessions.remove(belief)
 
     def _learn(self, belief: Belief, program: Program, answer: Answer) -> None:
@@ -177,11 +178,16 @@ class Visitor:
         if belief.session_id and belief.session_id != session_id:
             raise Wrong(f"the run was in another session, {session_id}")
         belief.session_id, belief.used = session_id, time.monotonic()
+        names = written_files(program, answer)
+        if program.ending == "timeout" and not answer["stdout"].endswith(program.prints({})):
+            # How far it came nobody knows, and so no more of the session.
+            belief.states = []
+            return
         belief.certain([program.after(state, figure) for state in fitting])
         for name in program.removes:
             belief.current.pop(name, None)
         (state,) = belief.states
-        for name, file_id in written_files(program, answer).items():
+        for name, file_id in names.items():
             kept = Kept(session_id, file_id, name, state[name])
             belief.current[name] = kept
             self.kept.append((time.monotonic(), kept))

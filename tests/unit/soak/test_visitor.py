@@ -142,6 +142,16 @@ def test_each_ending_has_its_answer_and_no_other(ending: Any, right: Answer) -> 
         check_end(Program(seed="seed", ending=ending), {"code": 0, "status": None, "stderr": ""})
 
 
+def test_a_program_whose_time_was_over_early_is_not_wrong_and_says_nothing_of_its_session() -> None:
+    program = Program(seed="seed", ending="timeout", writes={"b.txt": 2})
+    client = visitor(lambda: RIGHT | {"stdout": f"a.txt {A}\n", "status": "TO", "files": []})
+    belief = Belief(session_id="s1", states=[{"a.txt": A}])
+    assert client._run(belief, program)
+    assert belief.states == []
+    other = Belief(session_id="s1", states=[{"a.txt": B}])
+    assert not client._run(other, program)
+
+
 def test_inputs_are_not_taken_for_written_files() -> None:
     inherited = {"id": "f0", "name": "a.txt", "session_id": "s0", "inherited": True}
     answer = RIGHT | {"files": [inherited, *RIGHT["files"]]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def reset(layout: Layout) -> None:
 
 def end_run(layout: Layout) -> None:
     """Of shared memory and semaphores the next run finds none: nobody is left who shares them."""
-    if os.listdir(layout.shared_memory):
+    # The mode comes first: a program may have closed the directory, to its own user as well.
+    mode = stat.S_IMODE(os.stat(layout.shared_memory).st_mode)
+    if mode != SHARED_MEMORY_MODE or os.listdir(layout.shared_memory):
         empty(layout.shared_memory, SHARED_MEMORY_MODE)
     remove_semaphores(layout)
 

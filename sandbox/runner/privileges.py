@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 
 SANDBOX_UID = 10001
 # Of the preloaded interpreter: programs can do nothing to it, nor it to anything.
@@ -47,16 +49,34 @@ def confine_self() -> None:
     Programs get nothing at all: without a bounding set no file or exec can give them anything.
     PID 1 cannot be read or traced by them, whatever its memory holds.
     """
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     # Inheritable for the zygote, which needs them after its exec; the kernel lets nobody add to
     # that set what is no longer in the bounding set.
     _set_capabilities(NEEDED | 1 << CAP_SETPCAP, inheritable=NEEDED)
-    for capability in range(last + 1):
-        _prctl(PR_CAPBSET_DROP, capability)
-    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    _drop_bounding_set()
+    _clear_ambient_set()
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
     _prctl(PR_SET_DUMPABLE, 0)
     _set_capabilities(NEEDED, inheritable=NEEDED)
+
+
+def _drop_bounding_set() -> None:
+    for capability in count():
+        try:
+            _prctl(PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            # The kernel knows no more of them; not every runtime says in /proc which is the last.
+            if error.errno == errno.EINVAL and capability:
+                return
+            raise
+
+
+def _clear_ambient_set() -> None:
+    try:
+        _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    except OSError as error:
+        # A kernel without such a set, as gVisor's.
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def become_zygote() -> None:
@@ -126,6 +146,16 @@ def kill_processes_of(uid: int) -> None:
             os.kill(-1, signal.SIGKILL)
     finally:
         os.setresuid(0, 0, 0)
+
+
+@contextmanager
+def acting_as(uid: int) -> Iterator[None]:
+    """What is made meanwhile is that user's. While no program runs: nothing else is given up."""
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def _set_capabilities(permitted: int, inheritable: int = 0) -> None:

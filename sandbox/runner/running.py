@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .memory import oom_kills
+from .privileges import SANDBOX_UID, acting_as
 from .program import Ending, Process, Program
 from .protocol import CONTROL, STDERR, STDOUT, Control, parse_control
 from .stream import Stream
@@ -36,10 +37,8 @@ class Output:
     """One of the program's two streams: forwarded up to a limit, only counted after it."""
 
     def __init__(self, kind: int, limit: int) -> None:
-        self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
+        self.reader, self.writer = _pipe_for_programs()
         os.set_blocking(self.reader, False)
-        # Programs open /dev/stdout, which asks the mode of a pipe that another user has made.
-        os.fchmod(self.writer, 0o666)
         self.total = 0
         self.is_open = True
         self._kind = kind
@@ -57,6 +56,20 @@ class Output:
             stream.queue(request, self._kind, kept)
         self.is_open = bool(chunk)
         return self.is_open
+
+
+def _pipe_for_programs() -> tuple[int, int]:
+    """One that they can open as well, as /dev/stdout, which asks for its mode and its maker."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        os.fchmod(writer, 0o666)
+    except PermissionError:
+        # gVisor's pipes keep their mode.
+        os.close(reader)
+        os.close(writer)
+        with acting_as(SANDBOX_UID):
+            return os.pipe2(os.O_CLOEXEC)
+    return reader, writer
 
 
 class Run:

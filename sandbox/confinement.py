@@ -9,6 +9,8 @@ from django.conf import settings
 # Not 1000: that is a person on most hosts.
 SANDBOX_UID = 10001
 MB = 1024 * 1024
+# In all names that gVisor's own instructions give to the runtime.
+GVISOR = "runsc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +39,18 @@ class Confinement:
     capabilities: tuple[str, ...] = ("SETUID", "SETGID", "KILL", "SETPCAP")
     hostname: str = "sandbox"
 
+    @property
+    def under_gvisor(self) -> bool:
+        """Whether the container has a kernel of its own, which is a process of the host."""
+        return GVISOR in self.runtime
 
-def confinement(*, cpus: float | None = None) -> Confinement:
+
+def confinement() -> Confinement:
     workspace_bytes = settings.SANDBOX_WORKSPACE_MB * MB
     return Confinement(
         image=settings.SANDBOX_IMAGE,
         runtime=settings.SANDBOX_RUNTIME,
-        cpus=settings.SANDBOX_CPUS if cpus is None else cpus,
+        cpus=settings.SANDBOX_CPUS,
         memory_bytes=settings.SANDBOX_MEMORY_MB * MB,
         pids=settings.SANDBOX_PIDS,
         mounts=(

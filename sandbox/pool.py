@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from django.conf import settings
@@ -94,13 +95,17 @@ def boot(
     It starts with more CPU than it may have later: this is our work, and somebody may wait for it.
     Does not touch the database, so that threads can do it.
     """
+    confined = confinement()
     warming_cpus = max(settings.SANDBOX_WARMING_CPUS, settings.SANDBOX_CPUS)
-    confined = confinement(cpus=warming_cpus)
+    # What gVisor has given a container it cannot take back.
+    if not confined.under_gvisor:
+        confined = replace(confined, cpus=warming_cpus)
     engine().create(container.name, labels=labels(container), confinement=confined)
     heartbeat()
     with Channel(engine().attach(container.name), heartbeat=heartbeat) as channel:
         hello = channel.hello(timeout=START_SECONDS, hot_within=hot_within)
-    engine().limit_cpu(container.name, settings.SANDBOX_CPUS)
+    if not confined.under_gvisor:
+        engine().limit_cpu(container.name, settings.SANDBOX_CPUS)
     return hello.hot
 
 

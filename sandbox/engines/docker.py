@@ -26,6 +26,9 @@ INSTALLATION_LABEL = "interpreter.installation"
 # Of any one call. A container that starts on a busy machine is what takes longest.
 CALL_SECONDS = 30
 CPU_PERIOD = 100_000
+# gVisor's kernel is a process of the host, and has some threads there for each process of its own,
+# dozens where these are many. When it gets no more, the whole container ends.
+HOST_TASKS_OF_GVISOR = 64
 
 
 ATTACH = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
@@ -184,15 +187,9 @@ def host_config(confinement: Confinement) -> dict[str, Any]:
         # With `nano_cpus` instead, a later update of the limit is refused.
         "cpu_period": CPU_PERIOD,
         "cpu_quota": int(confinement.cpus * CPU_PERIOD),
-        "pids_limit": confinement.pids,
-        # None for processes: the kernel counts those of a uid in all containers together.
+        "pids_limit": confinement.pids * (HOST_TASKS_OF_GVISOR if confinement.under_gvisor else 1),
         "ulimits": [
-            Ulimit(name="nofile", soft=confinement.open_files, hard=confinement.open_files),
-            Ulimit(name="fsize", soft=confinement.file_bytes, hard=confinement.file_bytes),
-            # Not 0, with which the host's handler of core dumps, if any, would still be started.
-            Ulimit(name="core", soft=1, hard=1),
-            Ulimit(name="memlock", soft=0, hard=0),
-            Ulimit(name="msgqueue", soft=0, hard=0),
+            Ulimit(name=name, soft=value, hard=value) for name, value in _ulimits(confinement)
         ],
         # Otherwise the engine writes all that goes through stdout to the host's disk.
         "log_config": LogConfig(type="none"),
@@ -201,6 +198,19 @@ def host_config(confinement: Confinement) -> dict[str, Any]:
         "restart_policy": {"Name": "no"},
         "runtime": confinement.runtime or None,
     }
+
+
+def _ulimits(confinement: Confinement) -> Iterator[tuple[str, int]]:
+    yield "nofile", confinement.open_files
+    yield "fsize", confinement.file_bytes
+    # Not 0, with which the host's handler of core dumps, if any, would still be started.
+    yield "core", 1
+    yield "memlock", 0
+    yield "msgqueue", 0
+    # Processes: only where each container has a kernel of its own. The host's counts those of a
+    # uid in all containers together.
+    if confinement.under_gvisor:
+        yield "nproc", confinement.pids
 
 
 def _mount_options(mount: Mount) -> str:

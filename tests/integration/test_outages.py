@@ -20,69 +20,13 @@ import requests
 from django.conf import settings
 
 from tests.containers import docker_engine
+from tests.engines import PrivateEngine
 from tests.service import ROOT, Service, wait_until
 
 WRITE = "open('a.txt', 'w').write('one')"
 READ = "print(open('a.txt').read(), end='')"
 WARM = "print(SandboxContainer.objects.warm().count())"
 STORE_MB = 16
-
-
-class PrivateEngine:
-    """A Docker daemon with a directory and a socket of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.host = f"unix://{directory}/docker.sock"
-        self._daemon: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        # What a killed daemon leaves: it would take the old numbers for running processes.
-        for left in ("docker.pid", "exec/containerd/containerd.pid"):
-            (self.directory / left).unlink(missing_ok=True)
-        command = [
-            # A second daemon would take down the first one's network, and a killed one leaves
-            # mounts; both end with these namespaces.
-            "unshare",
-            "--net",
-            "--mount",
-            "dockerd",
-            f"--host={self.host}",
-            f"--data-root={self.directory}/data",
-            f"--exec-root={self.directory}/exec",
-            f"--pidfile={self.directory}/docker.pid",
-            "--bridge=none",
-            "--iptables=false",
-        ]
-        with (self.directory / "dockerd.log").open("ab") as log:
-            self._daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        wait_until(lambda: self.command("version") == 0, seconds=60)
-
-    def command(self, *arguments: str) -> int:
-        command = ["docker", f"--host={self.host}", *arguments]
-        return subprocess.run(command, capture_output=True, check=False).returncode
-
-    def load(self, image: str) -> None:
-        command = ["docker", f"--host={self.host}", "load"]
-        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
-            subprocess.run(command, stdin=saved.stdout, check=True, capture_output=True)
-        assert saved.returncode == 0
-
-    def kill(self) -> None:
-        """The daemon alone, as a crash would: containers and their shims are left."""
-        assert self._daemon
-        self._daemon.send_signal(signal.SIGKILL)
-        self._daemon.wait()
-
-    def stop(self) -> None:
-        if self._daemon and self._daemon.poll() is None:
-            self._daemon.terminate()
-            self._daemon.wait(60)
-        # Shims of containers that a killed daemon left and no later one took over.
-        for process in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(FileNotFoundError, ProcessLookupError):
-                if f"{self.directory}/exec/".encode() in process.read_bytes():
-                    os.kill(int(process.parent.name), signal.SIGKILL)
 
 
 def postgres(action: str, data: Path) -> str:

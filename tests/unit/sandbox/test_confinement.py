@@ -64,6 +64,14 @@ def test_open_files_are_a_setting(settings: Settings) -> None:
     assert "nproc" not in limits
 
 
+def test_under_gvisor_its_own_kernel_counts_the_processes(settings: Settings) -> None:
+    settings.SANDBOX_PIDS, settings.SANDBOX_RUNTIME = 77, "runsc-kvm"
+    config = host_config(confinement())
+    limits = {limit["Name"]: limit["Hard"] for limit in config["ulimits"]}
+    assert limits["nproc"] == 77
+    assert config["pids_limit"] == 64 * 77
+
+
 def test_what_is_no_setting_is_as_tight_as_it_can_be() -> None:
     config = host_config(confinement())
     assert config["network_mode"] == "none"

@@ -41,7 +41,7 @@ def end_run(layout: Layout) -> None:
 def remove_semaphores(layout: Layout) -> None:
     """They outlive the processes. Shared memory does not, here, and queues cannot be made."""
     listed = ""
-    # Not every runtime has the list.
+    # Where there is no list, there are none: see `refusing`.
     with suppress(FileNotFoundError):
         listed = Path(layout.semaphores).read_text()
     for line in listed.splitlines()[1:]:

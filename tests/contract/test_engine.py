@@ -12,7 +12,7 @@ from audit.ids import new_id
 from sandbox.channel import RunLimits
 from sandbox.confinement import confinement
 from sandbox.engines.base import Death, Engine
-from sandbox.engines.docker import INSTALLATION_LABEL
+from sandbox.engines.docker import INSTALLATION_LABEL, DockerEngine
 from sandbox.errors import ContainerLost, EngineUnavailable
 from sandbox.runner.protocol import DATA, HEADER, VERSION
 from sandbox.wire import control
@@ -66,6 +66,8 @@ def test_it_answers(engine: Engine) -> None:
 
 
 def test_the_cpu_limit_can_be_changed(engine: Engine, sandbox: Sandbox) -> None:
+    if isinstance(engine, DockerEngine) and confinement().under_gvisor:
+        pytest.skip("NOT tested, gVisor cannot change it: it is in force from the start")
     engine.limit_cpu(sandbox.name, 0.25)
     assert sandbox.output("print('still here')") == "still here\n"
 

@@ -150,6 +150,24 @@ def test_a_full_directory_is_an_error_of_the_program_alone(sandbox: Sandbox, pla
     assert goes_on(sandbox)
 
 
+def test_nobody_gets_what_would_outlive_the_processes(sandbox: Sandbox) -> None:
+    code = """
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+for make in (lambda: libc.shmget(0, 4096, 0o1600), lambda: libc.semget(0, 1, 0o1600),
+             lambda: libc.msgget(0, 0o1600)):
+    print(make(), errno.errorcode[ctypes.get_errno()])
+"""
+    assert sandbox.output(code) == "-1 ENOSYS\n" * 3
+
+
+def test_links_to_directories_are_not_followed(sandbox: Sandbox) -> None:
+    """To open one that must be no link is not refused there."""
+    sandbox.bash("mkdir real; echo kept > real/file; ln -s real linked; ln -s /opt/sandbox out")
+    sandbox.remove(["linked/file", "out/python3"])
+    assert sandbox.files() == {"real/file": b"kept\n"}
+
+
 def test_the_root_is_read_only(sandbox: Sandbox) -> None:
     result = sandbox.run("touch /etc/x /opt/sandbox/x /run/code/x /x", language="bash")
     assert result.exit_code == 1

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -205,6 +206,12 @@ def pool_is_full() -> bool:
 
 def drain() -> None:
     """Remove every container of this installation; the files are in the store."""
-    for container in SandboxContainer.objects.exclude(state=State.GONE):
-        pool.discard(container, "the service stopped")
-    remove_strays()
+    try:
+        for container in SandboxContainer.objects.exclude(state=State.GONE):
+            pool.discard(container, "the service stopped")
+        remove_strays()
+    except DatabaseError as error:
+        # It may have been stopped first. The keeper's next start finds the rows without containers.
+        logger.warning("removing containers without the database: %s", error)
+        for info in engine().list():
+            engine().remove(info.name)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,13 +183,16 @@ def test_a_database_that_fails_before_the_run_leaves_nothing_attached(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_container_that_the_keeper_ended_is_not_brought_back(fake: FakeEngine) -> None:
+def test_a_container_that_the_keeper_ended_is_not_brought_back(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
     """The lease had run out for a moment, and the engine was too busy to remove the container."""
     caller = Caller(key=APIKey.issue(name="Alice")[0])
     first = run(caller, "open('a.txt', 'w').write('one')")
+    begun = tmp_path / "begun"
 
     def end() -> None:
-        while not Execution.objects.running().exclude(container=None).exists():
+        while not begun.exists():
             time.sleep(0.05)
         SandboxSession.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         fake.down = True
@@ -198,7 +202,8 @@ def test_a_container_that_the_keeper_ended_is_not_brought_back(fake: FakeEngine)
 
     ending = threading.Thread(target=end)
     ending.start()
-    run(caller, "import time; time.sleep(2)", session_id=first.session.pk)
+    code = f"import time; open({str(begun)!r}, 'w'); time.sleep(2)"
+    run(caller, code, session_id=first.session.pk)
     ending.join()
     assert states() == ["gone"]
     again = run(caller, "print(open('a.txt').read())", session_id=first.session.pk)
@@ -502,3 +507,17 @@ def test_a_waiting_run_whose_client_has_gone_gives_up(alice: Caller, settings: S
     with pytest.raises(AtCapacity):
         services.execute(alice, request, abandoned=lambda: True)
     assert Execution.objects.get().status == Execution.Status.ABORTED
+
+
+def test_drain_needs_no_database(
+    alice: Caller, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(alice, "print(1)")
+    assert len(fake.list()) == 1
+
+    def away(*arguments: object, **named: object) -> None:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(SandboxContainer.objects, "exclude", away)
+    keeper.drain()
+    assert fake.list() == []

@@ -1,0 +1,258 @@
+"""`docker compose up` as an operator runs it, in a copy of the checkout: built, started, used
+through its port, restarted piece by piece, taken down and up again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.containers import docker_engine
+from tests.service import ROOT, free_port, wait_until
+
+# What the images are made of.
+CONTEXT = (
+    "compose.yaml", "Dockerfile.api", "Dockerfile.rce", "requirements.txt", "rce_requirements.txt",
+    ".dockerignore", "manage.py", "interpreter_site", "keys", "audit", "sandbox", "image", "deploy",
+)  # fmt: skip
+POSTGRES = "postgres:16-bookworm"
+CALL_SECONDS = 900
+
+
+def compose_command() -> list[str]:
+    if subprocess.run(
+        ["docker", "compose", "version"], capture_output=True, check=False
+    ).returncode:
+        assert shutil.which("docker-compose"), "no compose; script/bootstrap --dev installs one"
+        return ["docker-compose"]
+    return ["docker", "compose"]
+
+
+class Project:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.name = f"interpreter-test-{os.getpid()}"
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        self.key = ""
+        self._command = compose_command()
+        self._environment = {
+            **os.environ,
+            "COMPOSE_PROJECT_NAME": self.name,
+            "SANDBOX_INSTALLATION": self.name,
+            "PORT": str(port),
+            "SANDBOX_POOL_SIZE": "1",
+            # The classic builder is the one that every engine has.
+            "DOCKER_BUILDKIT": "0",
+            "COMPOSE_DOCKER_CLI_BUILD": "0",
+            "POSTGRES_IMAGE": postgres_image(),
+        }
+
+    def __call__(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [*self._command, *arguments],
+            cwd=self.directory,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=CALL_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:] + self.logs()
+        return done.stdout
+
+    def logs(self) -> str:
+        command = [*self._command, "logs", "--tail=20"]
+        done = subprocess.run(
+            command, cwd=self.directory, env=self._environment, capture_output=True, check=False
+        )
+        return done.stdout.decode(errors="replace")
+
+    def up(self) -> None:
+        self("up", "--detach")
+        wait_until(self._answers, seconds=120)
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/health", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    def manage(self, *arguments: str) -> str:
+        return self("exec", "-T", "api", "python", "manage.py", *arguments)
+
+    def post(self, body: dict[str, Any]) -> requests.Response:
+        headers = {"X-API-Key": self.key, "User-Agent": "LibreChat/1.0"}
+        return requests.post(f"{self.url}/run/exec/exec", json=body, headers=headers, timeout=120)
+
+    def run(self, code: str, **body: Any) -> dict[str, Any]:
+        response = self.post({"lang": "py", "code": code, **body})
+        assert response.status_code == 200, response.text + self.logs()
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def container(self, service: str) -> dict[str, Any]:
+        identifier = self("ps", "--quiet", service).strip()
+        listed = docker("inspect", identifier)
+        (found,) = json.loads(listed)
+        result: dict[str, Any] = found
+        return result
+
+    def sandboxes(self) -> list[str]:
+        label = f"label=interpreter.installation={self.name}"
+        return docker("ps", "--all", "--quiet", "--filter", label).split()
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, check=False, timeout=CALL_SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def postgres_image() -> str:
+    """The real one if it can be had, else one that is built from Debian's packages."""
+    for command in ("image inspect", "pull --quiet"):
+        arguments = ["docker", *command.split(), POSTGRES]
+        if not subprocess.run(arguments, capture_output=True, check=False).returncode:
+            return POSTGRES
+    image = "interpreter-test-postgres:latest"
+    directory = str(Path(__file__).parent / "postgres")
+    subprocess.run(
+        ["docker", "build", "--quiet", "--network", "host", "--tag", image, directory],
+        env={**os.environ, "DOCKER_BUILDKIT": "0"},
+        capture_output=True,
+        check=True,
+    )
+    return image
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    docker_engine()
+    directory = tmp_path_factory.mktemp("checkout")
+    for name in CONTEXT:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, directory / name)
+    # As script/bootstrap does it, for a host behind a TLS-inspecting proxy.
+    certificates = Path(os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt")
+    if certificates.exists():
+        shutil.copy2(certificates, directory / "host-ca.crt")
+    project = Project(directory)
+    try:
+        # The sandbox image is the one that all tests use: it takes minutes to build.
+        project("build", "secrets", "engine-proxy")
+        project.up()
+        project.key = project.manage("createapikey", "LibreChat").split()[-1]
+        yield project
+    finally:
+        project("down", "--volumes")
+
+
+def test_a_program_runs_through_the_published_port(project: Project) -> None:
+    answer = project.run("print(6 * 7); open('kept.txt', 'w').write('kept')")
+    assert (answer["stdout"], answer["stderr"]) == ("42\n", "")
+    assert [file["name"] for file in answer["files"]] == ["kept.txt"]
+
+
+def test_only_the_api_can_be_reached_from_outside(project: Project) -> None:
+    published = {
+        service: list(project.container(service)["HostConfig"]["PortBindings"] or {})
+        for service in ("api", "keeper", "db", "engine-proxy")
+    }
+    assert published == {"api": ["8000/tcp"], "keeper": [], "db": [], "engine-proxy": []}
+
+
+@pytest.mark.parametrize("service", ["api", "keeper", "engine-proxy"])
+def test_what_runs_has_no_rights(project: Project, service: str) -> None:
+    host = project.container(service)["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert not host["Privileged"]
+    assert host["CapDrop"] == ["ALL"]
+    assert not host["CapAdd"]
+    assert host["Memory"] > 0
+    assert [option for option in host["SecurityOpt"] if "no-new-privileges" in option]
+
+
+def test_the_api_is_nobody_and_has_the_proxy_instead_of_the_engine(project: Project) -> None:
+    probe = """
+import http.client, os, re, socket
+status = open("/proc/self/status").read()
+print(os.getuid(), os.getgid(), re.search(r"CapEff:\\s+(\\w+)", status)[1],
+      re.search(r"NoNewPrivs:\\s+(\\d)", status)[1], os.path.exists("/var/run/docker.sock"))
+for target in ("/_ping", "/images/json"):
+    connection = http.client.HTTPConnection("engine")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect("/run/engine/docker.sock")
+    connection.request("GET", target)
+    print(connection.getresponse().status)
+try:
+    open("/srv/interpreter/new", "w")
+except OSError as error:
+    print(error.strerror)
+"""
+    for service in ("api", "keeper"):
+        said = project("exec", "-T", service, "python", "-c", probe).splitlines()
+        assert said == [
+            "10010 10010 0000000000000000 1 False", "200", "403", "Read-only file system",
+        ]  # fmt: skip
+
+
+def test_nothing_has_a_default_password(project: Project) -> None:
+    listed = project("exec", "-T", "api", "sh", "-c", "cd /run/secrets/interpreter; wc -c *")
+    sizes = {line.split()[1]: int(line.split()[0]) for line in listed.splitlines()}
+    assert sizes["secret-key"] == 80
+    assert sizes["database-password"] == 40
+    environment = "".join(project.container("api")["Config"]["Env"])
+    secret = project("exec", "-T", "api", "cat", "/run/secrets/interpreter/secret-key")
+    assert secret.strip() not in environment
+    project.key, key = "lci_wrong", project.key
+    try:
+        assert project.post({"lang": "py", "code": "print(1)"}).status_code == 401
+    finally:
+        project.key = key
+
+
+@pytest.mark.parametrize("service", ["engine-proxy", "db", "keeper", "api"])
+def test_each_part_can_be_restarted(project: Project, service: str) -> None:
+    before = project.run("open('kept.txt', 'w').write('kept')")
+    project("restart", service)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            answer = project.post(
+                {"lang": "py", "code": "print(open('kept.txt').read())",
+                 "session_id": before["session_id"]}
+            )  # fmt: skip
+        except requests.ConnectionError:
+            pass
+        else:
+            if answer.status_code == 200:
+                break
+            assert answer.status_code in (429, 503), answer.text
+        assert time.monotonic() < deadline, project.logs()
+        time.sleep(0.5)
+    assert answer.json()["stdout"] == "kept\n"
+
+
+def test_taken_down_it_leaves_no_container_and_comes_back_with_everything(
+    project: Project,
+) -> None:
+    before = project.run("open('kept.txt', 'w').write('kept')")
+    assert project.sandboxes()
+    project("down")
+    assert project.sandboxes() == []
+    project.up()
+    answer = project.run("print(open('kept.txt').read())", session_id=before["session_id"])
+    assert answer["stdout"] == "kept\n"

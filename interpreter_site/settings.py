@@ -175,13 +175,19 @@ SANDBOX_WORKSPACE_MB = env.int("SANDBOX_WORKSPACE_MB", default=256)
 SANDBOX_TMP_MB = env.int("SANDBOX_TMP_MB", default=64)
 SANDBOX_SHM_MB = env.int("SANDBOX_SHM_MB", default=64)
 SANDBOX_INODES = env.int("SANDBOX_INODES", default=20_000)
-SANDBOX_OPEN_FILES = env.int("SANDBOX_OPEN_FILES", default=1024)
 
 # --- sandbox: one run ---
 
 SANDBOX_RUN_SECONDS = env.float("SANDBOX_RUN_SECONDS", default=30)
 # A request's own `timeout` may go up to this.
 SANDBOX_MAX_RUN_SECONDS = env.float("SANDBOX_MAX_RUN_SECONDS", default=300)
+# Of each process; a run never gets more than its own seconds by the clock and one.
+SANDBOX_CPU_SECONDS = env.int("SANDBOX_CPU_SECONDS", default=301)
+# The largest file that a program can write. Out of the workspace's reach: what fills that is to
+# get the error for it, not a signal.
+SANDBOX_WRITE_MB = env.int("SANDBOX_WRITE_MB", default=SANDBOX_WORKSPACE_MB + 1)
+# Of each process.
+SANDBOX_OPEN_FILES = env.int("SANDBOX_OPEN_FILES", default=1024)
 # Each of stdout and stderr; what is over it is cut.
 SANDBOX_OUTPUT_BYTES = env.int("SANDBOX_OUTPUT_BYTES", default=1024 * 1024)
 # How many new files an answer lists; LibreChat downloads every one of them.
@@ -195,6 +201,8 @@ SANDBOX_UPLOAD_MB = env.int("SANDBOX_UPLOAD_MB", default=150)
 # A JSON body; LibreChat's write_file sends up to 10 MB twice encoded as base64.
 SANDBOX_BODY_MB = env.int("SANDBOX_BODY_MB", default=50)
 SANDBOX_FILE_MB = env.int("SANDBOX_FILE_MB", default=100)
+# All files of a session together.
+SANDBOX_FILES_MB = env.int("SANDBOX_FILES_MB", default=SANDBOX_WORKSPACE_MB)
 SANDBOX_MAX_SESSION_FILES = env.int("SANDBOX_MAX_SESSION_FILES", default=1000)
 SANDBOX_MAX_DEPTH = env.int("SANDBOX_MAX_DEPTH", default=10)
 SANDBOX_MAX_PATH = env.int("SANDBOX_MAX_PATH", default=256)

@@ -5,11 +5,14 @@ import hmac
 import re
 import secrets
 import string
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
 from django.db import models
 from django.utils import timezone
+
+from keys.limits import Number
 
 # Letters and digits only: a secret also travels in URLs and in their user information.
 ALPHABET = string.ascii_letters + string.digits
@@ -58,7 +61,31 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         return key
 
 
-class APIKey(models.Model):
+class KeyLimits(models.Model):
+    """What a key's programs get less of than others, see `keys.limits`. Empty: the server's."""
+
+    cpus = models.FloatField("CPUs", null=True, blank=True)
+    memory_mb = models.PositiveIntegerField("memory (MB)", null=True, blank=True)
+    pids = models.PositiveIntegerField("processes", null=True, blank=True)
+    workspace_mb = models.PositiveIntegerField("/mnt/data (MB)", null=True, blank=True)
+    tmp_mb = models.PositiveIntegerField("/tmp (MB)", null=True, blank=True)  # noqa: S108
+    shm_mb = models.PositiveIntegerField("/dev/shm (MB)", null=True, blank=True)  # noqa: S108
+    inodes = models.PositiveIntegerField("files in each", null=True, blank=True)
+    max_run_seconds = models.FloatField("time (s)", null=True, blank=True)
+    cpu_seconds = models.PositiveIntegerField("CPU time (s)", null=True, blank=True)
+    open_files = models.PositiveIntegerField("open files", null=True, blank=True)
+    write_mb = models.PositiveIntegerField("file size (MB)", null=True, blank=True)
+    output_bytes = models.PositiveBigIntegerField("output (bytes)", null=True, blank=True)
+    file_mb = models.PositiveIntegerField("size of a kept file (MB)", null=True, blank=True)
+    files_mb = models.PositiveIntegerField("size of all kept files (MB)", null=True, blank=True)
+    max_session_files = models.PositiveIntegerField("kept files", null=True, blank=True)
+    max_output_files = models.PositiveIntegerField("listed files", null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class APIKey(KeyLimits):
     """A credential of one LibreChat installation. Revoked, never deleted: the audit log needs it.
 
     The secret is not stored. Its prefix finds the row, its digest proves it.
@@ -89,10 +116,15 @@ class APIKey(models.Model):
 
     @classmethod
     def issue(
-        cls, *, name: str, expires_at: datetime | None = None, note: str = ""
+        cls,
+        *,
+        name: str,
+        expires_at: datetime | None = None,
+        note: str = "",
+        limits: Mapping[str, Number] | None = None,
     ) -> tuple[APIKey, str]:
         """A new key and its secret, which nothing can show again."""
-        key = cls(name=name, expires_at=expires_at, note=note)
+        key = cls(name=name, expires_at=expires_at, note=note, **(limits or {}))
         key.set_secret()
         key.save()
         return key, key.secret

@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from unfold.enums import ActionVariant
 
 from keys.admin.theme import ModelAdmin, action, label
+from keys.limits import BY_NAME, LIMITS, Scope
 from keys.models import APIKey
 
 if TYPE_CHECKING:
@@ -21,6 +22,28 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
+FIRST = "Empty: the server's. What a key has of its own can only be less. "
+WHEN = {
+    Scope.RUN: f"{FIRST}From the next run on.",
+    Scope.CONTAINER: f"{FIRST}From the next run on: containers with other limits are not used "
+    "again, and with limits of its own a key takes none from the pool.",
+}
+
+
+def pairs(names: list[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(names[index : index + 2]) for index in range(0, len(names), 2))
+
+
+LIMIT_FIELDSETS: tuple[Any, ...] = tuple(
+    (
+        scope.value,
+        {
+            "description": WHEN[scope],
+            "fields": pairs([limit.name for limit in LIMITS if limit.scope == scope]),
+        },
+    )
+    for scope in Scope
+)
 STATES = {"usable": "success", "expired": "warning", "revoked": "danger"}
 
 
@@ -31,7 +54,24 @@ def env(base: str, secret: str) -> str:
 class APIKeyForm(forms.ModelForm[APIKey]):
     class Meta:
         model = APIKey
-        fields = ("name", "expires_at", "note")
+        fields = ("name", "expires_at", "note", *BY_NAME)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.fields.keys() & BY_NAME.keys():
+            limit = BY_NAME[name]
+            self.fields[name].help_text = f"The server's: {limit.of_server}. {limit.meaning}"
+            self.fields[name].widget.attrs |= {"min": limit.lowest, "placeholder": limit.of_server}
+
+    def clean(self) -> dict[str, Any] | None:
+        """Of what was changed only: a setting that was lowered since keeps nobody from changing
+        something else."""
+        cleaned = super().clean()
+        for name in BY_NAME.keys() & set(self.changed_data):
+            value = self.cleaned_data.get(name)
+            if value is not None and (refusal := BY_NAME[name].refusal(value)):
+                self.add_error(name, refusal)
+        return cleaned
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
@@ -73,6 +113,7 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
     readonly_fields = ("beginning", "state", "created_at", "last_used_at", "revoked_at", "runs")
     fieldsets = (
         (None, {"fields": ("name", "expires_at", "note")}),
+        *LIMIT_FIELDSETS,
         (
             "Use",
             {
@@ -84,7 +125,7 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
             },
         ),
     )
-    add_fieldsets = ((None, {"fields": ("name", "expires_at", "note")}),)
+    add_fieldsets = ((None, {"fields": ("name", "expires_at", "note")}), *LIMIT_FIELDSETS)
     actions = ("revoke_selected",)
     actions_detail = ("revoke",)
 

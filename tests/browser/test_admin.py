@@ -54,6 +54,21 @@ def test_a_key_is_issued_seen_once_and_revoked(admin: Page) -> None:
     assert APIKey.authenticate(secret) is None
 
 
+def test_a_key_is_given_less_memory_and_never_more(admin: Page, live_server: LiveServer) -> None:
+    key, _ = APIKey.issue(name="Guest")
+    admin.goto(f"{live_server.url}/admin/keys/apikey/{key.pk}/change/")
+    expect(admin.get_by_text("The server's: 512. Memory and swap together")).to_be_visible()
+    admin.locator("[name=memory_mb]").fill("513")
+    admin.get_by_role("button", name="Save and continue editing").click()
+    expect(admin.get_by_text("a key may only have less")).to_be_visible()
+    admin.locator("[name=memory_mb]").fill("256")
+    admin.get_by_role("button", name="Save and continue editing").click()
+    expect(admin.get_by_text("was changed successfully")).to_be_visible()
+    expect(admin.locator("[name=memory_mb]")).to_have_value("256")
+    key.refresh_from_db()
+    assert (key.memory_mb, key.pids) == (256, None)
+
+
 def test_an_execution_is_found_and_read(admin: Page) -> None:
     run = hostile_run()
     admin.get_by_role("link", name="Executions").first.click()

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
+from keys.limits import BY_NAME, Number
 from keys.models import APIKey
 
 MAX_DAYS = 36_500
@@ -37,6 +38,21 @@ def name(text: str) -> str:
     return text.strip()
 
 
+def limit(text: str) -> tuple[str, Number]:
+    """A limit of the key's own, as memory_mb=256."""
+    name, equals, value = text.partition("=")
+    if not equals or name not in BY_NAME:
+        known = ", ".join(BY_NAME)
+        raise ArgumentTypeError(f"{text!r} is not NAME=VALUE with one of these names: {known}")
+    try:
+        number = BY_NAME[name].number(value)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r}: {error}") from error
+    if refusal := BY_NAME[name].refusal(number):
+        raise ArgumentTypeError(f"{text!r}: {refusal}")
+    return name, number
+
+
 class Command(BaseCommand):
     help = "Issue an API key. Its secret is the last line of the output and is shown only once."
 
@@ -46,6 +62,15 @@ class Command(BaseCommand):
             "--expires", type=moment, metavar="DATE|DAYS", help="default: it never expires"
         )
         parser.add_argument(
+            "--limit",
+            type=limit,
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="less of something than the server's setting allows, such as memory_mb=256; may "
+            "be given several times",
+        )
+        parser.add_argument(
             "--if-none", action="store_true", help="do nothing while any usable key exists"
         )
 
@@ -53,7 +78,9 @@ class Command(BaseCommand):
         if options["if_none"] and APIKey.objects.with_secret().usable().exists():
             self.stderr.write("A usable API key exists, so no other was made.")
             return
-        key, secret = APIKey.issue(name=options["name"], expires_at=options["expires"])
+        key, secret = APIKey.issue(
+            name=options["name"], expires_at=options["expires"], limits=dict(options["limit"])
+        )
         until = f"until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else "for good"
         self.stderr.write(f"API key {key.prefix} ({key.name}), {until}. Shown only now:")
         self.stdout.write(secret)

@@ -58,8 +58,11 @@ Sink = Callable[[Entry], AbstractContextManager[Writable]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimits:
     wall_seconds: float
-    cpu_seconds: int
     output_bytes: int
+    # Of each process.
+    cpu_seconds: int
+    open_files: int
+    file_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from keys.limits import Limits
+
 # Not 1000: that is a person on most hosts.
 SANDBOX_UID = 10001
 MB = 1024 * 1024
+# What the runner needs for itself, and the least that it gets.
+RUNNER_OPEN_FILES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,7 @@ class Confinement:
     memory_bytes: int  # Swap included, and the mounts' contents.
     pids: int
     mounts: tuple[Mount, ...]
+    # The most that the runner can give to a program; it gives each run what that may have.
     open_files: int
     file_bytes: int
     # Of PID 1 alone; a program has none. To see to that takes SETPCAP, which is then given up.
@@ -38,26 +43,28 @@ class Confinement:
     hostname: str = "sandbox"
 
 
-def confinement(*, cpus: float | None = None) -> Confinement:
-    workspace_bytes = settings.SANDBOX_WORKSPACE_MB * MB
+def confinement(limits: Limits | None = None, *, cpus: float | None = None) -> Confinement:
+    """With a key's limits, or else the server's; for now with other `cpus`."""
+    limits = limits or Limits.of()
+    workspace_bytes = limits.workspace_mb * MB
     return Confinement(
         image=settings.SANDBOX_IMAGE,
         runtime=settings.SANDBOX_RUNTIME,
-        cpus=settings.SANDBOX_CPUS if cpus is None else cpus,
-        memory_bytes=settings.SANDBOX_MEMORY_MB * MB,
-        pids=settings.SANDBOX_PIDS,
+        cpus=limits.cpus if cpus is None else cpus,
+        memory_bytes=limits.memory_mb * MB,
+        pids=limits.pids,
         mounts=(
-            Mount(path="/mnt/data", size_bytes=workspace_bytes, inodes=settings.SANDBOX_INODES),
+            Mount(path="/mnt/data", size_bytes=workspace_bytes, inodes=limits.inodes),
             Mount(
                 path="/tmp",  # noqa: S108
-                size_bytes=settings.SANDBOX_TMP_MB * MB,
-                inodes=settings.SANDBOX_INODES,
+                size_bytes=limits.tmp_mb * MB,
+                inodes=limits.inodes,
                 mode=0o1777,
             ),
             Mount(
                 path="/dev/shm",  # noqa: S108
-                size_bytes=settings.SANDBOX_SHM_MB * MB,
-                inodes=settings.SANDBOX_INODES,
+                size_bytes=limits.shm_mb * MB,
+                inodes=limits.inodes,
                 mode=0o1777,
                 executable=False,
             ),
@@ -70,7 +77,7 @@ def confinement(*, cpus: float | None = None) -> Confinement:
                 executable=False,
             ),
         ),
-        open_files=settings.SANDBOX_OPEN_FILES,
-        # Out of the workspace's reach: what fills it is to get the error for that, not a signal.
-        file_bytes=workspace_bytes + MB,
+        # Not a key's own: the same container may serve it with other ones later.
+        open_files=max(settings.SANDBOX_OPEN_FILES, RUNNER_OPEN_FILES),
+        file_bytes=(max(settings.SANDBOX_WRITE_MB, settings.SANDBOX_WORKSPACE_MB) + 1) * MB,
     )

@@ -111,10 +111,25 @@ def end_containers() -> None:
     stuck = now - timedelta(seconds=2 * pool.START_SECONDS)
     for container in containers.filter(state=State.STARTING, created_at__lt=stuck):
         pool.discard(container, "did not start")
-    for container in containers.filter(state=State.WARM).exclude(image=pool.image()):
-        pool.discard(container, pool.OLDER_IMAGE)
+    for container in containers.filter(state=State.WARM).exclude(**pool.of_use(None)):
+        is_older = container.image != pool.image()
+        pool.discard(container, pool.OLDER_IMAGE if is_older else pool.OTHER_LIMITS)
+    end_with_other_limits()
     for container in containers.occupying().filter(state=State.GONE):
         pool.remove(container)
+
+
+def end_with_other_limits() -> None:
+    """End idle containers that their key cannot use any more, since its limits, or the server's,
+    were changed."""
+    idle = SandboxContainer.objects.idle()
+    for container in idle.exclude(session=None).select_related("session__key"):
+        key = container.session.key if container.session else None
+        if container.limits == pool.of_use(key)["limits"]:
+            continue
+        # A run that has read the key before the change may have claimed it meanwhile.
+        if idle.filter(pk=container.pk).update(state=State.GONE):
+            pool.discard(container, pool.OTHER_LIMITS)
 
 
 def remove_strays() -> None:
@@ -199,7 +214,7 @@ def pool_is_full() -> bool:
     # One that takes much longer has nobody who waits for it: the database was away when it was
     # ready, or its keeper died.
     starting = Q(state=State.STARTING, created_at__gt=timezone.now() - SLOW_START)
-    filling = SandboxContainer.objects.filter(Q(state=State.WARM) | starting, image=pool.image())
+    filling = SandboxContainer.objects.filter(Q(state=State.WARM) | starting, **pool.of_use(None))
     wanted: int = settings.SANDBOX_POOL_SIZE
     return filling.count() >= wanted
 

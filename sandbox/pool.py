@@ -14,6 +14,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from audit.models import SandboxContainer, SandboxSession
+from keys.limits import Limits
+from keys.models import APIKey
 from sandbox.channel import Channel
 from sandbox.confinement import confinement
 from sandbox.engines import engine
@@ -36,6 +38,7 @@ HOT_SECONDS = 15.0
 
 LEFT_BEHIND = "left behind by a run that did not finish"
 OLDER_IMAGE = "made from an older image"
+OTHER_LIMITS = "made with other limits"
 
 EVICT_IDLE = """
     UPDATE audit_sandboxcontainer SET state = 'gone', ended_at = now(), end_reason = %(reason)s
@@ -51,6 +54,12 @@ def image() -> str:
     return f"{settings.SANDBOX_IMAGE} runner {VERSION}"
 
 
+def of_use(key: APIKey | None) -> dict[str, str]:
+    """What a container's row must say for it to be of use to a key; to the pool, where there is
+    none: a key with limits of its own takes no container from there."""
+    return {"image": image(), "limits": Limits.of(key).of_container()}
+
+
 def labels(container: SandboxContainer) -> dict[str, str]:
     return {
         "interpreter.installation": settings.SANDBOX_INSTALLATION,
@@ -58,14 +67,16 @@ def labels(container: SandboxContainer) -> dict[str, str]:
     }
 
 
-def reserve(*, session: SandboxSession | None = None) -> SandboxContainer | None:
+def reserve(
+    *, session: SandboxSession | None = None, key: APIKey | None = None
+) -> SandboxContainer | None:
     """Room for one more container, as a row; None when the engine is full."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CAPACITY_LOCK])
         if _is_full():
             return None
         return SandboxContainer.objects.create(
-            image=image(),
+            **of_use(key),
             session=session,
             state=State.LEASED if session else State.STARTING,
         )
@@ -87,6 +98,7 @@ def boot(
     container: SandboxContainer,
     heartbeat: Callable[[], None] = nothing,
     *,
+    key: APIKey | None = None,
     hot_within: float = 0.0,
 ) -> bool:
     """Create the reserved container and wait until its runner answers; whether it is hot by then.
@@ -94,20 +106,22 @@ def boot(
     It starts with more CPU than it may have later: this is our work, and somebody may wait for it.
     Does not touch the database, so that threads can do it.
     """
-    warming_cpus = max(settings.SANDBOX_WARMING_CPUS, settings.SANDBOX_CPUS)
-    confined = confinement(cpus=warming_cpus)
+    limits = Limits.of(key)
+    confined = confinement(limits, cpus=max(settings.SANDBOX_WARMING_CPUS, limits.cpus))
     engine().create(container.name, labels=labels(container), confinement=confined)
     heartbeat()
     with Channel(engine().attach(container.name), heartbeat=heartbeat) as channel:
         hello = channel.hello(timeout=START_SECONDS, hot_within=hot_within)
-    engine().limit_cpu(container.name, settings.SANDBOX_CPUS)
+    engine().limit_cpu(container.name, limits.cpus)
     return hello.hot
 
 
-def start(container: SandboxContainer, heartbeat: Callable[[], None] = nothing) -> None:
+def start(
+    container: SandboxContainer, key: APIKey, heartbeat: Callable[[], None] = nothing
+) -> None:
     """Start a container for a run that waits for it."""
     try:
-        hot = boot(container, heartbeat)
+        hot = boot(container, heartbeat, key=key)
     except SandboxError as error:
         _forget(container, error)
         raise

@@ -41,6 +41,7 @@ class SandboxContainerAdmin(RecordAdmin[SandboxContainer]):
                 "fields": (
                     ("name", "current_state"),
                     ("session_link", "image"),
+                    "limits",
                     ("created_at", "ready_at", "hot"),
                     ("last_used_at", "ended_at"),
                     ("removed_at", "end_reason"),

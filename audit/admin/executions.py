@@ -9,7 +9,7 @@ from django.db.models.functions import Left
 
 from audit.admin.records import DayRangeFilter, RecordAdmin, duration, link, size
 from audit.ids import is_id
-from audit.models import Execution, SandboxFile, SandboxInput
+from audit.models import Execution, LimitHit, SandboxFile, SandboxInput
 from audit.templatetags.visible import visible
 from keys.admin.theme import label
 
@@ -67,6 +67,26 @@ class LanguageFilter(admin.SimpleListFilter):
         return queryset.filter(language=self.value()) if self.value() else queryset
 
 
+class LimitFilter(admin.SimpleListFilter):
+    title = "limit"
+    parameter_name = "limit"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        return [(limit.value, str(limit.label)) for limit in LimitHit]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
+        limit = self.value()
+        return queryset.filter(limits_hit__contains=[limit]) if limit else queryset
+
+
+def limits_hit(run: Execution) -> list[str]:
+    """In words, where the words are known: a row may be newer than this."""
+    labels = dict(LimitHit.choices)
+    return [str(labels.get(name, visible(name))) for name in run.limits_hit]
+
+
 def outcome(run: Execution) -> str:
     return label(run.get_status_display(), STATUSES[Execution.Status(run.status)])
 
@@ -77,7 +97,10 @@ def facts(run: Execution) -> list[str]:
     user = f"user {visible(run.user_id)}" if run.user_id else ""
     time = "" if run.wall_ms is None else duration(run.wall_ms)
     memory = "" if run.memory_bytes is None else size(run.memory_bytes)
-    return [fact for fact in (run.language, ended, time, memory, str(run.key), user) if fact]
+    hit = limits_hit(run)
+    limits = f"at its limit of {', '.join(hit)}" if hit else ""
+    found = (run.language, ended, time, memory, limits, str(run.key), user)
+    return [fact for fact in found if fact]
 
 
 def files(run: Execution) -> dict[str, list[tuple[str, str]]]:
@@ -97,6 +120,7 @@ class ExecutionAdmin(RecordAdmin[Execution]):
     list_select_related = ("key",)
     list_filter = (
         "status",
+        LimitFilter,
         LanguageFilter,
         "container_source",
         "key",
@@ -114,6 +138,7 @@ class ExecutionAdmin(RecordAdmin[Execution]):
                     ("exit_code", "signal"),
                     ("wall", "cpu"),
                     ("memory", "written"),
+                    "limits",
                     "steps",
                 )
             },
@@ -202,6 +227,10 @@ class ExecutionAdmin(RecordAdmin[Execution]):
     @admin.display(description="output written")
     def written(self, run: Execution) -> str:
         return f"{size(run.stdout_bytes)} and {size(run.stderr_bytes)} of errors"
+
+    @admin.display(description="limits that it hit")
+    def limits(self, run: Execution) -> str:
+        return ", ".join(limits_hit(run)) or "-"
 
     @admin.display(description="steps")
     def steps(self, run: Execution) -> str:

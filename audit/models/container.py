@@ -37,6 +37,7 @@ class SandboxContainer(models.Model):
         SandboxSession, models.SET_NULL, null=True, blank=True, related_name="containers"
     )
     image = models.CharField(max_length=255)
+    limits = models.CharField(max_length=255, blank=True, help_text="What it was made with.")
     manifest = models.JSONField(
         default=dict,
         editable=False,

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 SANDBOX_UID = 10001
@@ -104,11 +105,31 @@ def sacrifice_self(score: int = 1000) -> None:
     os.close(file)
 
 
-def limit_self(cpu_seconds: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+@dataclass(frozen=True)
+class ProcessLimits:
+    """Of each process of a program."""
+
+    cpu_seconds: int
+    open_files: int
+    file_bytes: int
+
+
+def limit_self(limits: ProcessLimits) -> None:
+    # The signal that comes first can be told from one that somebody has sent.
+    _lower(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1)
+    _lower(resource.RLIMIT_NOFILE, limits.open_files, limits.open_files)
+    _lower(resource.RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes)
     # No core dump. With 0 the kernel would still hand it to a program of the host, if its
     # core_pattern names one.
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
+def _lower(which: int, soft: int, hard: int) -> None:
+    """Never to more than the container has, which only root could."""
+    most = resource.getrlimit(which)[1]
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
+    resource.setrlimit(which, (soft, hard))
 
 
 def kill_processes_of(uid: int) -> None:

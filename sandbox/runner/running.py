@@ -10,9 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from .memory import oom_kills
+from .counters import oom_kills, refused_forks
 from .program import Ending, Process, Program
 from .protocol import CONTROL, STDERR, STDOUT, Control, parse_control
+from .room import full
 from .stream import Stream
 from .supervisor import Supervisor
 
@@ -22,6 +23,9 @@ MAX_UNSENT = 512 * 1024
 # processes on the way.
 SMALL = 32 * 1024
 CHUNK = 64 * 1024
+
+# Of what a process dies that is at the end of its CPU time, or of a file's size.
+LIMIT_SIGNALS = (signal.SIGXCPU, signal.SIGXFSZ)
 
 Reason = Literal["exit", "timeout", "cancelled"]
 
@@ -71,7 +75,7 @@ class Run:
     def execute(self, supervisor: Supervisor, program: Program) -> tuple[Control, str | None]:
         """The report on how it ended, and the name that its source was given, if any."""
         started = time.monotonic()
-        kills = oom_kills()
+        kills, refused = oom_kills(), refused_forks()
         try:
             process = supervisor.start(program, self._stdout.writer, self._stderr.writer)
             for output in self._outputs:
@@ -86,6 +90,8 @@ class Run:
         report: Control = {
             **_outcome(ending, reason),
             "oom_kills": oom_kills() - kills,
+            "refused_forks": refused_forks() - refused,
+            "full": full(program.layout),
             "wall_ms": round((ended - started) * 1000),
             "stdout_bytes": self._stdout.total,
             "stderr_bytes": self._stderr.total,
@@ -147,6 +153,7 @@ def _outcome(ending: Ending, reason: Reason) -> Control:
         "signal": _signal_name(-code) if code < 0 else None,
         "cpu_ms": round(ending.cpu_seconds * 1000),
         "peak_memory_bytes": ending.peak_memory_bytes or None,
+        "limit_signals": [one.name for one in LIMIT_SIGNALS if one in ending.signals],
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from . import source
 from .languages import LANGUAGES
 from .layout import Layout
+from .privileges import ProcessLimits
 from .program import Leftovers, Program
 from .protocol import CONTROL, VERSION, Control, parse_control
 from .running import Limits, Run
@@ -82,6 +83,9 @@ class Server:
                 pass
             raise Failed("unknown_language", f"cannot run {str(message['language'])[:40]!r}")
         limits = Limits(message["wall_seconds"], message["output_bytes"])
+        of_process = ProcessLimits(
+            message["cpu_seconds"], message["open_files"], message["file_bytes"]
+        )
         if self._has_run:
             # For a client that did not collect.
             self._help("end_run")
@@ -89,9 +93,7 @@ class Server:
             written = source.write_source(self._layout, language, content)
         except OSError as error:
             raise Failed("full", f"no room for the program: {error.strerror}") from error
-        program = Program(
-            self._layout, language, written, list(message["args"]), message["cpu_seconds"]
-        )
+        program = Program(self._layout, language, written, list(message["args"]), of_process)
         try:
             report, name = Run(self._stream, request, limits).execute(self._supervisor, program)
         except Leftovers as error:

@@ -9,14 +9,13 @@ import pytest
 from pytest_django import Settings
 
 from audit.ids import new_id
-from sandbox.channel import RunLimits
 from sandbox.confinement import confinement
 from sandbox.engines.base import Death, Engine
 from sandbox.engines.docker import INSTALLATION_LABEL
 from sandbox.errors import ContainerLost, EngineUnavailable
 from sandbox.runner.protocol import DATA, HEADER, VERSION
 from sandbox.wire import control
-from tests.containers import Sandbox, started
+from tests.containers import Sandbox, run_limits, started
 
 
 @pytest.fixture
@@ -142,7 +141,7 @@ def test_the_heartbeat_goes_on_during_a_run_and_ends_it_by_raising(sandbox: Sand
         if len(beats) == 2:
             raise KeyError("the lease is lost")
 
-    limits = RunLimits(wall_seconds=20, cpu_seconds=20, output_bytes=1000)
+    limits = run_limits(wall_seconds=20, output_bytes=1000)
     with sandbox.attach(heartbeat) as channel, pytest.raises(KeyError):
         channel.run(
             language="bash", code=b"sleep 10", args=(), limits=limits, abandoned=lambda: False

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import docker
 import pytest
@@ -20,7 +20,7 @@ from sandbox.engines.docker import DockerEngine
 from sandbox.errors import ContainerLost, EngineUnavailable, ImageMissing, WorkspaceFull
 from sandbox.runner.privileges import HELPER_UID
 from sandbox.runner.protocol import DATA, VERSION
-from tests.containers import MB, Sandbox, docker_engine, put_file, started
+from tests.containers import MB, Sandbox, docker_engine, put_file, run_limits, started
 
 GB = 1024 * MB
 
@@ -368,7 +368,7 @@ def test_a_client_that_does_not_read_costs_no_memory_and_holds_nobody_up_for_lon
     engine: Engine, sandbox: Sandbox
 ) -> None:
     code = b"yes"
-    limits = {"wall_seconds": 60, "cpu_seconds": 60, "output_bytes": 10 * GB}
+    limits = asdict(run_limits(wall_seconds=60, output_bytes=10 * GB))
     flood = {"verb": "run", "language": "bash", "code_bytes": len(code), "args": [], **limits}
     with closing(sandbox.wire()) as wire:
         wire.open_request(flood, seconds=60)

@@ -2,6 +2,8 @@ import pytest
 from django.core.checks import run_checks
 from pytest_django import Settings
 
+from keys.limits import LIMITS, Limit
+
 DEFAULTS_ARE_FINE: dict[str, object] = {}
 
 
@@ -12,7 +14,16 @@ DEFAULTS_ARE_FINE: dict[str, object] = {}
         ({"SANDBOX_CPUS": 0}, ["sandbox.E001"]),
         ({"SANDBOX_WARMING_CPUS": 0}, ["sandbox.E001"]),
         ({"SANDBOX_POOL_STARTS": 0}, ["sandbox.E001"]),
-        ({"SANDBOX_MEMORY_MB": 32}, ["sandbox.E002", "sandbox.W001"]),
+        ({"SANDBOX_PIDS": -1}, ["sandbox.E001"]),
+        ({"SANDBOX_CPUS": float("nan")}, ["sandbox.E001"]),
+        ({"SANDBOX_CPUS": float("inf")}, ["sandbox.E001"]),
+        ({"SANDBOX_WARMING_CPUS": float("nan")}, ["sandbox.E001"]),
+        ({"SANDBOX_RUN_SECONDS": float("nan")}, ["sandbox.E001"]),
+        ({"SANDBOX_MAX_RUN_SECONDS": float("nan")}, ["sandbox.E001"]),
+        ({"SANDBOX_MEMORY_MB": 127}, ["sandbox.E001", "sandbox.E002", "sandbox.W001"]),
+        ({"SANDBOX_TMP_MB": 513}, ["sandbox.E002", "sandbox.W001"]),
+        ({"SANDBOX_SHM_MB": 513}, ["sandbox.E002", "sandbox.W001"]),
+        ({"SANDBOX_FILES_MB": 257}, ["sandbox.E002"]),
         ({"SANDBOX_MAX_RUN_SECONDS": 5}, ["sandbox.E003"]),
         ({"SANDBOX_POOL_SIZE": 16}, ["sandbox.E004"]),
         ({"SANDBOX_MAX_SESSION_FILES": 20_000}, ["sandbox.E005"]),
@@ -26,3 +37,13 @@ def test_settings_that_cannot_work_are_named(
     for name, value in wrong.items():
         setattr(settings, name, value)
     assert [m.id for m in run_checks() if m.id and m.id.startswith("sandbox.")] == found
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.name)
+def test_no_limit_can_be_set_to_nothing(limit: Limit, settings: Settings) -> None:
+    setattr(settings, limit.setting, 0)
+    [found] = [m for m in run_checks() if m.msg.startswith(f"{limit.setting} must be at least")]
+    assert found.id == "sandbox.E001"
+    assert found.hint
+    assert "It is 0." in found.hint
+    assert limit.unit in found.hint

@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "keys.admin.policy.ContentSecurityPolicy",
+    "keys.login.RememberBrowser",
 ]
 ROOT_URLCONF = "interpreter_site.urls"
 WSGI_APPLICATION = "interpreter_site.wsgi.application"
@@ -155,6 +156,10 @@ LOGGING = {
 # Callers in these networks need no key, for example ["172.18.0.0/16"]. LibreChat 0.8.6 and later
 # sends none by itself. Everybody in such a network shares one key and can run code.
 KEYS_TRUSTED_NETWORKS = env.list("KEYS_TRUSTED_NETWORKS", default=[])
+# So many wrong keys from one address, or for one prefix, within a window of time are answered with
+# 401; further ones with 429. A right key is let in all the same.
+KEYS_WRONG_LIMIT = env.int("KEYS_WRONG_LIMIT", default=20)
+KEYS_WRONG_SECONDS = env.float("KEYS_WRONG_SECONDS", default=60)
 
 # --- sandbox: the container ---
 
@@ -234,6 +239,7 @@ UNFOLD = {
         }
     ],
     "SHOW_VIEW_ON_SITE": False,
+    "LOGIN": {"form": "keys.login.LoginForm"},
     "SIDEBAR": {
         "navigation": [
             {

@@ -34,6 +34,12 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def prefix_of(secret: str) -> str:
+    """Empty where it cannot be a secret of ours."""
+    match = SECRET.fullmatch(secret)
+    return match[1] if match else ""
+
+
 class APIKeyQuerySet(models.QuerySet["APIKey"]):
     def with_secret(self) -> APIKeyQuerySet:
         return self.exclude(digest="")
@@ -106,10 +112,10 @@ class APIKey(models.Model):
     @classmethod
     def authenticate(cls, secret: str) -> APIKey | None:
         """The usable key with this secret. An unknown prefix costs the same work as a known one."""
-        match = SECRET.fullmatch(secret)
-        if match is None:
+        prefix = prefix_of(secret)
+        if not prefix:
             return None
-        key = next(iter(cls.objects.raw(BY_PREFIX, [match[1]])), None)
+        key = next(iter(cls.objects.raw(BY_PREFIX, [prefix])), None)
         if not hmac.compare_digest(digest(secret), key.digest if key else UNKNOWN):
             return None
         return key if key and key.is_usable else None
@@ -146,3 +152,14 @@ class APIKey(models.Model):
         stale = models.Q(last_used_at=None) | models.Q(last_used_at__lte=now - USE_RESOLUTION)
         if APIKey.objects.filter(stale, pk=self.pk).update(last_used_at=now):
             self.last_used_at = now
+
+
+class Failure(models.Model):
+    """How often a credential was wrong in the current window of time; see `keys.throttling`."""
+
+    bucket = models.CharField(primary_key=True, max_length=32)
+    failures = models.IntegerField()
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.bucket

@@ -217,6 +217,7 @@ class PatientWorker(ThreadWorker):
                 "Content-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\n"
                 "Cache-Control: no-store\r\n"
+                "X-Content-Type-Options: nosniff\r\n"
                 "Connection: close\r\n"
                 f"\r\n{body}".encode()
             )

@@ -244,6 +244,7 @@ UNFOLD = {
             "href": f"{STATIC_URL}audit/icon.svg",
         }
     ],
+    "STYLES": [lambda request: f"{STATIC_URL}audit/text.css"],
     "SHOW_VIEW_ON_SITE": False,
     "LOGIN": {"form": "keys.login.LoginForm"},
     "SIDEBAR": {

@@ -11,6 +11,8 @@ from typing import ClassVar, Literal
 from django.db import models
 from django.utils import timezone
 
+from keys.visible import visible
+
 # Letters and digits only: a secret also travels in URLs and in their user information.
 ALPHABET = string.ascii_letters + string.digits
 PREFIX_LENGTH = 10
@@ -91,7 +93,7 @@ class APIKey(models.Model):
         ordering: ClassVar = ["-created_at"]
 
     def __str__(self) -> str:
-        return self.name
+        return visible(self.name)
 
     @classmethod
     def issue(

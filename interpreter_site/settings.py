@@ -33,6 +33,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Set when a proxy in front serves HTTPS: cookies then travel over HTTPS only.
 HTTPS = env.bool("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# No script of the admin reads the token, which is in each form as well.
+CSRF_COOKIE_HTTPONLY = True
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=0)
 if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -58,7 +60,9 @@ INSTALLED_APPS = [
     "sandbox",
 ]
 MIDDLEWARE = [
+    "sandbox.api.middleware.SafeHeaders",
     "sandbox.api.middleware.NormalisePath",
+    "sandbox.api.middleware.SmallForms",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -68,6 +72,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "keys.admin.policy.ContentSecurityPolicy",
+    "keys.login.RememberBrowser",
 ]
 ROOT_URLCONF = "interpreter_site.urls"
 WSGI_APPLICATION = "interpreter_site.wsgi.application"
@@ -130,6 +135,8 @@ FORMAT_MODULE_PATH = ["interpreter_site.formats"]
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "var" / "static"
+# Static files are the admin's own.
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
@@ -155,6 +162,10 @@ LOGGING = {
 # Callers in these networks need no key, for example ["172.18.0.0/16"]. LibreChat 0.8.6 and later
 # sends none by itself. Everybody in such a network shares one key and can run code.
 KEYS_TRUSTED_NETWORKS = env.list("KEYS_TRUSTED_NETWORKS", default=[])
+# So many wrong keys from one address, or for one prefix, within a window of time are answered with
+# 401; further ones with 429. A right key is let in all the same.
+KEYS_WRONG_LIMIT = env.int("KEYS_WRONG_LIMIT", default=20)
+KEYS_WRONG_SECONDS = env.float("KEYS_WRONG_SECONDS", default=60)
 
 # --- sandbox: the container ---
 
@@ -241,7 +252,9 @@ UNFOLD = {
             "href": f"{STATIC_URL}audit/icon.svg",
         }
     ],
+    "STYLES": [lambda request: f"{STATIC_URL}audit/text.css"],
     "SHOW_VIEW_ON_SITE": False,
+    "LOGIN": {"form": "keys.login.LoginForm"},
     "SIDEBAR": {
         "navigation": [
             {

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, Throttled
 from rest_framework.request import Request
 
-from keys.models import APIKey
+from keys import throttling
+from keys.models import APIKey, prefix_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -36,6 +37,11 @@ INVALID = {
         "the keys by their first characters; manage.py createapikey makes a new one."
     ),
 }
+TOO_MANY = (
+    "Too many wrong API keys came from this address or for this key, and another one came now. "
+    "A right key is let in at any time: the admin lists the keys by their first characters; "
+    "manage.py createapikey makes a new one."
+)
 # Each costs a query, and a header has room for hundreds.
 MAX_PRESENTED = 8
 # A proxy's mark: REMOTE_ADDR is then the proxy's address and says nothing about the caller.
@@ -59,6 +65,14 @@ class APIRequest(Request):
     auth: APIKey
 
 
+class TooManyWrongKeys(Throttled):
+    """Instead of the 401: after a while the one who guesses shall not even be told."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(detail=TOO_MANY)
+        self.wait = wait
+
+
 class APIKeyAuthentication(BaseAuthentication):
     """The first valid key wins, wherever it stands: a proxy may add one beside LibreChat's."""
 
@@ -71,8 +85,7 @@ class APIKeyAuthentication(BaseAuthentication):
             if (key := APIKey.authenticate(secret)) is not None:
                 return self.admit(key)
         if secrets:
-            logger.warning("401: no valid API key among those from %s", address(request))
-            raise AuthenticationFailed(INVALID)
+            raise self.refusal(request, secrets)
         if in_trusted_network(request._request):
             key = APIKey.objects.for_trusted_networks()
             if key.is_usable:
@@ -87,6 +100,15 @@ class APIKeyAuthentication(BaseAuthentication):
     def admit(self, key: APIKey) -> tuple[KeyHolder, APIKey]:
         key.record_use()
         return self.holder, key
+
+    def refusal(self, request: Request, secrets: list[str]) -> Throttled | AuthenticationFailed:
+        """Answered at once, also where it is too many: a delay would hold one of few threads."""
+        prefixes = [prefix for secret in secrets if (prefix := prefix_of(secret))]
+        wait = throttling.count_wrong_keys(request.META.get("REMOTE_ADDR", ""), prefixes)
+        if wait is not None:
+            return TooManyWrongKeys(wait)
+        logger.warning("401: no valid API key among those from %s", address(request))
+        return AuthenticationFailed(INVALID)
 
     def authenticate_header(self, request: Request) -> str:
         """Not `Basic`: a browser would then ask a person for a password."""

@@ -13,6 +13,7 @@ from django.db import models
 from django.utils import timezone
 
 from keys.limits import Number
+from keys.visible import visible
 
 # Letters and digits only: a secret also travels in URLs and in their user information.
 ALPHABET = string.ascii_letters + string.digits
@@ -35,6 +36,12 @@ def digest(secret: str) -> str:
     """A fast hash is right here: nobody can search 202 random bits, however fast each guess is.
     Slow hashes are for what people choose, and would cost each request a tenth of a second."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def prefix_of(secret: str) -> str:
+    """Empty where it cannot be a secret of ours."""
+    match = SECRET.fullmatch(secret)
+    return match[1] if match else ""
 
 
 class APIKeyQuerySet(models.QuerySet["APIKey"]):
@@ -112,7 +119,7 @@ class APIKey(KeyLimits):
         ordering: ClassVar = ["-created_at"]
 
     def __str__(self) -> str:
-        return self.name
+        return visible(self.name)
 
     @classmethod
     def issue(
@@ -138,10 +145,10 @@ class APIKey(KeyLimits):
     @classmethod
     def authenticate(cls, secret: str) -> APIKey | None:
         """The usable key with this secret. An unknown prefix costs the same work as a known one."""
-        match = SECRET.fullmatch(secret)
-        if match is None:
+        prefix = prefix_of(secret)
+        if not prefix:
             return None
-        key = next(iter(cls.objects.raw(BY_PREFIX, [match[1]])), None)
+        key = next(iter(cls.objects.raw(BY_PREFIX, [prefix])), None)
         if not hmac.compare_digest(digest(secret), key.digest if key else UNKNOWN):
             return None
         return key if key and key.is_usable else None
@@ -178,3 +185,14 @@ class APIKey(KeyLimits):
         stale = models.Q(last_used_at=None) | models.Q(last_used_at__lte=now - USE_RESOLUTION)
         if APIKey.objects.filter(stale, pk=self.pk).update(last_used_at=now):
             self.last_used_at = now
+
+
+class Failure(models.Model):
+    """How often a credential was wrong in the current window of time; see `keys.throttling`."""
+
+    bucket = models.CharField(primary_key=True, max_length=32)
+    failures = models.IntegerField()
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.bucket

@@ -19,6 +19,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
+from keys import throttling
 from sandbox import pool, store
 from sandbox.engines import engine
 from sandbox.errors import SandboxError
@@ -39,6 +40,7 @@ SWEEP_BATCH = 1000
 
 def tidy() -> None:
     """Everything but filling the pool and looking through the whole store."""
+    throttling.prune()
     store.sweep_incoming()
     reap_sessions()
     expire_versions()

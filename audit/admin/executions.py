@@ -7,11 +7,11 @@ from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Left
 
-from audit.admin.records import DayRangeFilter, RecordAdmin, duration, link, size
+from audit.admin.records import DayRangeFilter, RecordAdmin, duration, link, shown, size
 from audit.ids import is_id
 from audit.models import Execution, LimitHit, SandboxFile, SandboxInput
-from audit.templatetags.visible import visible
 from keys.admin.theme import label
+from keys.visible import visible
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -116,7 +116,7 @@ def files(run: Execution) -> dict[str, list[tuple[str, str]]]:
 
 @admin.register(Execution)
 class ExecutionAdmin(RecordAdmin[Execution]):
-    list_display = ("created_at", "outcome", "language", "beginning", "key", "user_id", "wall")
+    list_display = ("created_at", "outcome", "language", "beginning", "key", "user", "wall")
     list_select_related = ("key",)
     list_filter = (
         "status",
@@ -134,7 +134,7 @@ class ExecutionAdmin(RecordAdmin[Execution]):
             "Outcome",
             {
                 "fields": (
-                    ("outcome", "message"),
+                    ("outcome", "explanation"),
                     ("exit_code", "signal"),
                     ("wall", "cpu"),
                     ("memory", "written"),
@@ -147,8 +147,8 @@ class ExecutionAdmin(RecordAdmin[Execution]):
             "Who and where",
             {
                 "fields": (
-                    ("key", "user_id"),
-                    ("entity_id", "client_address"),
+                    ("key", "user"),
+                    ("entity", "client_address"),
                     ("session_link", "container_link"),
                     ("container_source", "queued_at"),
                     ("created_at", "ended_at"),
@@ -201,6 +201,8 @@ class ExecutionAdmin(RecordAdmin[Execution]):
                 "files": files(obj),
             }
         return super().render_change_form(request, context, add, change, form_url, obj)
+
+    user, entity, explanation = shown("user_id"), shown("entity_id"), shown("message")
 
     @admin.display(description="outcome")
     def outcome(self, run: Execution) -> str:

@@ -14,10 +14,12 @@ from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.paginator import InfinitePaginator
 from unfold.utils import parse_date_str
 
-from audit.templatetags.visible import visible
 from keys.admin.theme import ModelAdmin, TabularInline
+from keys.visible import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
@@ -78,6 +80,16 @@ def link(row: Model | None, text: str | None = None) -> str:
     url = reverse(f"admin:{row._meta.label_lower.replace('.', '_')}_change", args=(quote(row.pk),))
     text = visible(str(row) if text is None else text)
     return format_html('<a class="text-link" href="{}">{}</a>', url, text)
+
+
+def shown(column: str) -> Callable[[Any, Any], str]:
+    """A column that others filled, with nothing in it hidden or out of order."""
+
+    @admin.display(description=column.removesuffix("_id").replace("_", " "))
+    def show(self: Any, row: Model) -> str:
+        return visible(getattr(row, column)) or "-"
+
+    return show
 
 
 def duration(milliseconds: float | None) -> str:

@@ -107,7 +107,7 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
     one of Django's messages: those pass through a cookie or the session table."""
 
     form = APIKeyForm
-    list_display = ("name", "beginning", "state", "created_at", "last_used_at", "runs")
+    list_display = ("__str__", "beginning", "state", "created_at", "last_used_at", "runs")
     list_filter = (StateFilter,)
     search_fields = ("name", "prefix", "note")
     readonly_fields = ("beginning", "state", "created_at", "last_used_at", "revoked_at", "runs")
@@ -215,7 +215,7 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
             for key in keys:
                 key.revoke()
                 self.log_change(request, key, "Revoked.")
-                self.message_user(request, f"{key.name} is revoked.", messages.SUCCESS)
+                self.message_user(request, f"{key} is revoked.", messages.SUCCESS)
             return None
         if not keys:
             self.message_user(request, "None of these can be revoked.", messages.WARNING)

@@ -4,10 +4,8 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
-from pytest_django.live_server_helper import LiveServer
 
 from audit.models import Execution, SandboxFile, SandboxSession
 from keys.models import APIKey
@@ -15,18 +13,6 @@ from keys.models import APIKey
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
-
-
-@pytest.fixture
-def admin(page: Page, live_server: LiveServer) -> Page:
-    """Logged in, on the start page."""
-    User.objects.create_superuser("admin", "", "correct horse")
-    page.goto(f"{live_server.url}/admin/")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill("correct horse")
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("link", name="Executions").first).to_be_visible()
-    return page
 
 
 def test_a_key_is_issued_seen_once_and_revoked(admin: Page) -> None:

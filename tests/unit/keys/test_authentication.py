@@ -159,7 +159,8 @@ def test_a_refused_key_is_not_recorded_as_used() -> None:
 def test_the_same_key_twice_is_looked_up_once(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    with django_assert_num_queries(1):
+    # And counted once.
+    with django_assert_num_queries(2):
         ask(X_API_Key=WRONG, api_key=WRONG, Authorization=basic(WRONG, WRONG))
 
 
@@ -167,7 +168,7 @@ def test_a_header_full_of_keys_is_not_a_flood_of_queries(
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     many = ",".join(f"lci_{number:010}_{'y' * 34}" for number in range(150))
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         assert ask(X_API_Key=many).status_code == 401
 
 

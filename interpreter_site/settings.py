@@ -10,6 +10,8 @@ import django_stubs_ext
 from django.urls import reverse_lazy
 from environ import FileAwareEnv
 
+from keys.public_keys import DEFAULT_KID
+
 django_stubs_ext.monkeypatch()
 
 
@@ -167,6 +169,23 @@ KEYS_TRUSTED_NETWORKS = env.list("KEYS_TRUSTED_NETWORKS", default=[])
 KEYS_WRONG_LIMIT = env.int("KEYS_WRONG_LIMIT", default=20)
 KEYS_WRONG_SECONDS = env.float("KEYS_WRONG_SECONDS", default=60)
 
+# --- keys: LibreChat's signed tokens, in the words of its official server ---
+
+# What LibreChat signs with, seen from outside: PEM (with \n for the ends of lines, if need be) of
+# the key named CODEAPI_JWT_KID, a JWKS, or a directory with files named <kid>.pem.
+CODEAPI_JWT_PUBLIC_KEY = env.str("CODEAPI_JWT_PUBLIC_KEY", default="")
+CODEAPI_JWT_KID = env.str("CODEAPI_JWT_KID", default=DEFAULT_KID)
+CODEAPI_JWT_JWKS_JSON = env.str("CODEAPI_JWT_JWKS_JSON", default="")
+CODEAPI_JWT_PUBLIC_KEYS_DIR = env.str("CODEAPI_JWT_PUBLIC_KEYS_DIR", default="")
+CODEAPI_JWT_ISSUER = env.str("CODEAPI_JWT_ISSUER", default="librechat")
+CODEAPI_JWT_AUDIENCE = env.str("CODEAPI_JWT_AUDIENCE", default="codeapi")
+# These three count for the issuers in the admin as well.
+CODEAPI_JWT_ALLOWED_ALGS = env.list("CODEAPI_JWT_ALLOWED_ALGS", default=["EdDSA", "RS256"])
+# How far two clocks may be apart.
+CODEAPI_JWT_CLOCK_SKEW_SECONDS = env.float("CODEAPI_JWT_CLOCK_SKEW_SECONDS", default=30)
+# A token that lives longer is refused, as it could be used for longer by who steals it.
+CODEAPI_JWT_MAX_TTL_SECONDS = env.float("CODEAPI_JWT_MAX_TTL_SECONDS", default=300)
+
 # --- sandbox: the container ---
 
 # What starts containers: a class that keeps sandbox.engines.base.Engine.
@@ -270,6 +289,7 @@ UNFOLD = {
                 "title": "Access",
                 "items": [
                     admin_link("API keys", "key", "keys_apikey"),
+                    admin_link("Token issuers", "verified_user", "keys_issuer"),
                     admin_link("Users", "person", "auth_user"),
                 ],
             },

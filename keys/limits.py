@@ -44,7 +44,7 @@ class Limit:
         return value
 
     def in_force(self, key: APIKey | None) -> Number:
-        own: Number | None = getattr(key, self.name, None)
+        own: Number | None = getattr(key.credential, self.name) if key else None
         return self.number(self.of_server if own is None else min(own, self.of_server))
 
     def refusal(self, value: Number) -> str:

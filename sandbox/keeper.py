@@ -125,7 +125,7 @@ def end_with_other_limits() -> None:
     """End idle containers that their key cannot use any more, since its limits, or the server's,
     were changed."""
     idle = SandboxContainer.objects.idle()
-    for container in idle.exclude(session=None).select_related("session__key"):
+    for container in idle.exclude(session=None).select_related("session__key__issuer"):
         key = container.session.key if container.session else None
         if container.limits == pool.of_use(key)["limits"]:
             continue

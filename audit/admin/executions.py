@@ -7,7 +7,15 @@ from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Left
 
-from audit.admin.records import DayRangeFilter, RecordAdmin, duration, link, shown, size
+from audit.admin.records import (
+    DayRangeFilter,
+    RecordAdmin,
+    UserFilter,
+    duration,
+    link,
+    shown,
+    size,
+)
 from audit.ids import is_id
 from audit.models import Execution, LimitHit, SandboxFile, SandboxInput
 from keys.admin.theme import label
@@ -124,6 +132,8 @@ class ExecutionAdmin(RecordAdmin[Execution]):
         LanguageFilter,
         "container_source",
         "key",
+        "key__issuer",
+        UserFilter,
         ("created_at", DayRangeFilter),
     )
     search_fields = (*LARGE, "user_id", "files__name", "id", "session__id")

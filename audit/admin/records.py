@@ -10,7 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import RangeDateFilter
+from unfold.contrib.filters.admin import RangeDateFilter, TextFilter
 from unfold.paginator import InfinitePaginator
 from unfold.utils import parse_date_str
 
@@ -66,6 +66,17 @@ class DayRangeFilter(RangeDateFilter):
         text = self.used_parameters.get(f"{self.parameter_name}_{end}")
         day = parse_date_str(text)
         return day and timezone.make_aware(datetime.combine(day, at))
+
+
+class UserFilter(TextFilter):
+    """One user's, whole: a part would be looked for in every row."""
+
+    title = "user"
+    parameter_name = "user"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Row]) -> QuerySet[Row]:
+        user_id = self.value()
+        return queryset.filter(user_id=user_id.replace("\0", "")) if user_id else queryset
 
 
 class RecordInline(ReadOnly, TabularInline[Row, Parent]):

@@ -11,6 +11,7 @@ from audit.admin.records import (
     DayRangeFilter,
     RecordAdmin,
     RecordInline,
+    UserFilter,
     count,
     duration,
     link,
@@ -124,7 +125,14 @@ class SandboxSessionAdmin(RecordAdmin[SandboxSession]):
         "expires_at",
     )
     list_select_related = ("key",)
-    list_filter = ("origin", "kind", "key", ("created_at", DayRangeFilter))
+    list_filter = (
+        UserFilter,
+        "origin",
+        "kind",
+        "key",
+        "key__issuer",
+        ("created_at", DayRangeFilter),
+    )
     search_fields = ("=id", "=user_id", "=entity_id", "=resource_id", "=hint")
     search_help_text = "A whole session, user, entity or resource id, or a hint"
     inlines = (ExecutionInline, FileInline, InputInline, ContainerInline)

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import hashlib
 import hmac
-import re
-import secrets
-import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
@@ -13,35 +9,21 @@ from django.db import models
 from django.utils import timezone
 
 from keys.limits import Number
-from keys.visible import visible
+from keys.models.credential import Credential, all_scopes
+from keys.models.issuer import Issuer
+from keys.secret import PREFIX_LENGTH, digest, new_secret, prefix_of, random_text
 
-# Letters and digits only: a secret also travels in URLs and in their user information.
-ALPHABET = string.ascii_letters + string.digits
-PREFIX_LENGTH = 10
-RANDOM_LENGTH = 34  # 202 bits
-SECRET = re.compile(rf"lci_([A-Za-z0-9]{{{PREFIX_LENGTH}}})_[A-Za-z0-9]{{{RANDOM_LENGTH}}}")
 USE_RESOLUTION = timedelta(minutes=1)
-# Not a prefix that `issue` can make, so no secret ever finds this row.
+# Neither this nor what begins like the other is a prefix that `issue` can make, so no secret ever
+# finds these rows.
 TRUSTED_NETWORKS = "trusted-networks"
+TENANT = "jwt-"
 UNKNOWN = "0" * 64
 # Asked by each request, and written out because to compose it takes longer than to answer it.
 BY_PREFIX = "SELECT * FROM keys_apikey WHERE prefix = %s"
 
-
-def random_text(length: int) -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
-
-
-def digest(secret: str) -> str:
-    """A fast hash is right here: nobody can search 202 random bits, however fast each guess is.
-    Slow hashes are for what people choose, and would cost each request a tenth of a second."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def prefix_of(secret: str) -> str:
-    """Empty where it cannot be a secret of ours."""
-    match = SECRET.fullmatch(secret)
-    return match[1] if match else ""
+Kind = Literal["key", "tenant", "network"]
+State = Literal["usable", "expired", "revoked", "off"]
 
 
 class APIKeyQuerySet(models.QuerySet["APIKey"]):
@@ -54,7 +36,7 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
     def usable(self) -> APIKeyQuerySet:
         return self.filter(
             models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now()), revoked_at=None
-        )
+        ).exclude(issuer__enabled=False)
 
     def for_trusted_networks(self) -> APIKey:
         """The owner of what is done without a key where settings allow that. It has no secret."""
@@ -67,47 +49,44 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         )
         return key
 
-
-class KeyLimits(models.Model):
-    """What a key's programs get less of than others, see `keys.limits`. Empty: the server's."""
-
-    cpus = models.FloatField("CPUs", null=True, blank=True)
-    memory_mb = models.PositiveIntegerField("memory (MB)", null=True, blank=True)
-    pids = models.PositiveIntegerField("processes", null=True, blank=True)
-    workspace_mb = models.PositiveIntegerField("/mnt/data (MB)", null=True, blank=True)
-    tmp_mb = models.PositiveIntegerField("/tmp (MB)", null=True, blank=True)  # noqa: S108
-    shm_mb = models.PositiveIntegerField("/dev/shm (MB)", null=True, blank=True)  # noqa: S108
-    inodes = models.PositiveIntegerField("files in each", null=True, blank=True)
-    max_run_seconds = models.FloatField("time (s)", null=True, blank=True)
-    cpu_seconds = models.PositiveIntegerField("CPU time (s)", null=True, blank=True)
-    open_files = models.PositiveIntegerField("open files", null=True, blank=True)
-    write_mb = models.PositiveIntegerField("file size (MB)", null=True, blank=True)
-    output_bytes = models.PositiveBigIntegerField("output (bytes)", null=True, blank=True)
-    file_mb = models.PositiveIntegerField("size of a kept file (MB)", null=True, blank=True)
-    files_mb = models.PositiveIntegerField("size of all kept files (MB)", null=True, blank=True)
-    max_session_files = models.PositiveIntegerField("kept files", null=True, blank=True)
-    max_output_files = models.PositiveIntegerField("listed files", null=True, blank=True)
-
-    class Meta:
-        abstract = True
+    def for_tenant(self, issuer: Issuer, tenant_id: str) -> APIKey:
+        """The owner of what is done with an issuer's tokens for one tenant. It has no secret."""
+        key, _ = self.get_or_create(
+            issuer=issuer,
+            tenant_id=tenant_id,
+            defaults={
+                "name": issuer.tenant_name(tenant_id),
+                "prefix": TENANT + random_text(PREFIX_LENGTH),
+            },
+        )
+        key.issuer = issuer
+        return key
 
 
-class APIKey(KeyLimits):
-    """A credential of one LibreChat installation. Revoked, never deleted: the audit log needs it.
+class APIKey(Credential):
+    """Who calls, and owns what the call makes: mostly a key of one LibreChat installation, else a
+    tenant of an issuer of tokens, or all callers of the trusted networks; these two have no secret.
 
-    The secret is not stored. Its prefix finds the row, its digest proves it.
+    Revoked, never deleted: the audit log needs it. A secret is not stored: its prefix finds the
+    row, its digest proves it.
     """
 
-    name = models.CharField(max_length=100, help_text="Whose key it is.")
     prefix = models.CharField(max_length=16, unique=True, editable=False)
     digest = models.CharField(max_length=64, blank=True, editable=False)
+    former_digest = models.CharField(max_length=64, blank=True, editable=False)
+    former_until = models.DateTimeField(
+        "former secret valid until", null=True, blank=True, editable=False
+    )
+    issuer = models.ForeignKey(
+        Issuer, models.PROTECT, null=True, blank=True, editable=False, related_name="tenants"
+    )
+    tenant_id = models.CharField("tenant", max_length=128, blank=True, editable=False)
     created_at = models.DateTimeField("created", default=timezone.now, editable=False)
     expires_at = models.DateTimeField(
         "expires", null=True, blank=True, help_text="Empty: it never does."
     )
     revoked_at = models.DateTimeField("revoked", null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField("last used", null=True, blank=True, editable=False)
-    note = models.TextField(blank=True)
 
     # Not a column: only the instance that made it knows it, for as long as it lives.
     secret: str = ""
@@ -117,9 +96,9 @@ class APIKey(KeyLimits):
     class Meta:
         verbose_name = "API key"
         ordering: ClassVar = ["-created_at"]
-
-    def __str__(self) -> str:
-        return visible(self.name)
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["issuer", "tenant_id"], name="one_row_per_tenant"),
+        ]
 
     @classmethod
     def issue(
@@ -127,11 +106,22 @@ class APIKey(KeyLimits):
         *,
         name: str,
         expires_at: datetime | None = None,
+        owner: str = "",
         note: str = "",
+        scopes: Iterable[str] | None = None,
+        networks: Iterable[str] = (),
         limits: Mapping[str, Number] | None = None,
     ) -> tuple[APIKey, str]:
         """A new key and its secret, which nothing can show again."""
-        key = cls(name=name, expires_at=expires_at, note=note, **(limits or {}))
+        key = cls(
+            name=name,
+            expires_at=expires_at,
+            owner=owner,
+            note=note,
+            scopes=all_scopes() if scopes is None else list(scopes),
+            networks=list(networks),
+            **(limits or {}),
+        )
         key.set_secret()
         key.save()
         return key, key.secret
@@ -139,8 +129,20 @@ class APIKey(KeyLimits):
     def set_secret(self) -> None:
         """For a row that is not saved yet."""
         self.prefix = random_text(PREFIX_LENGTH)
-        self.secret = f"lci_{self.prefix}_{random_text(RANDOM_LENGTH)}"
+        self.secret = new_secret(self.prefix)
         self.digest = digest(self.secret)
+
+    def rotate(self, grace: timedelta) -> bool:
+        """Another secret, `secret`, with the same prefix; the one before is valid for as long as
+        `grace` says, and the one before that no more. False if somebody else changed the key."""
+        secret, now = new_secret(self.prefix), timezone.now()
+        new, former = digest(secret), self.digest if grace else ""
+        until = now + grace if grace else None
+        mine = APIKey.objects.revocable().usable().filter(pk=self.pk, digest=self.digest)
+        if not mine.update(digest=new, former_digest=former, former_until=until):
+            return False
+        self.secret, self.digest, self.former_digest, self.former_until = secret, new, former, until
+        return True
 
     @classmethod
     def authenticate(cls, secret: str) -> APIKey | None:
@@ -149,13 +151,31 @@ class APIKey(KeyLimits):
         if not prefix:
             return None
         key = next(iter(cls.objects.raw(BY_PREFIX, [prefix])), None)
-        if not hmac.compare_digest(digest(secret), key.digest if key else UNKNOWN):
+        presented = digest(secret)
+        is_current = hmac.compare_digest(presented, key.digest if key else UNKNOWN)
+        is_former = hmac.compare_digest(presented, key.former_digest if key else UNKNOWN)
+        if key is None or not (is_current or (is_former and key.has_former_secret)):
             return None
-        return key if key and key.is_usable else None
+        return key if key.is_usable else None
+
+    @property
+    def credential(self) -> Credential:
+        """Whose limits, scopes and networks count."""
+        return self.issuer or self
+
+    @property
+    def kind(self) -> Kind:
+        if self.issuer_id is not None:
+            return "tenant"
+        return "key" if self.has_secret else "network"
 
     @property
     def has_secret(self) -> bool:
         return self.digest != ""
+
+    @property
+    def has_former_secret(self) -> bool:
+        return self.former_until is not None and self.former_until > timezone.now()
 
     @property
     def is_expired(self) -> bool:
@@ -166,7 +186,9 @@ class APIKey(KeyLimits):
         return self.state == "usable"
 
     @property
-    def state(self) -> Literal["usable", "expired", "revoked"]:
+    def state(self) -> State:
+        if self.issuer is not None:
+            return "usable" if self.issuer.enabled else "off"
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.is_expired else "usable"
@@ -185,14 +207,3 @@ class APIKey(KeyLimits):
         stale = models.Q(last_used_at=None) | models.Q(last_used_at__lte=now - USE_RESOLUTION)
         if APIKey.objects.filter(stale, pk=self.pk).update(last_used_at=now):
             self.last_used_at = now
-
-
-class Failure(models.Model):
-    """How often a credential was wrong in the current window of time; see `keys.throttling`."""
-
-    bucket = models.CharField(primary_key=True, max_length=32)
-    failures = models.IntegerField()
-    expires_at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return self.bucket

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from keys import environment
-from keys.networks import why_not_a_network
+from keys.networks import HINT, why_not_a_network
 from keys.public_keys import InvalidKeys
 
 ALGORITHMS = ("EdDSA", "RS256")
@@ -19,7 +19,7 @@ def trusted_networks(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     return [
         Error(
             f"KEYS_TRUSTED_NETWORKS: {text!r} is not a network ({reason}).",
-            hint='Use CIDR notation without host bits, for example "10.0.3.0/24" or "::1/128".',
+            hint=HINT,
             id="keys.E001",
         )
         for text in settings.KEYS_TRUSTED_NETWORKS

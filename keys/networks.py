@@ -26,6 +26,9 @@ def is_within(request: HttpRequest, networks: Iterable[str]) -> bool:
     return any(caller in ipaddress.ip_network(network) for network in networks)
 
 
+HINT = 'Use CIDR notation without host bits, for example "10.0.3.0/24" or "::1/128".'
+
+
 def why_not_a_network(text: str) -> str | None:
     try:
         ipaddress.ip_network(text)

@@ -16,6 +16,7 @@ from keys.admin.forms import ACCESS_FIELDSET, LIMIT_FIELDSETS, APIKeyForm, Rotat
 from keys.admin.issued import issued
 from keys.admin.theme import ModelAdmin, action, label
 from keys.models import APIKey
+from keys.visible import visible
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -42,7 +43,7 @@ TENANT_FIELDSET: tuple[Any, ...] = (
     {
         "description": "Made by its first valid token. Limits, scopes and networks are the "
         "issuer's, which can also be turned off.",
-        "fields": (("issuer_link", "tenant_id"),),
+        "fields": (("issuer_link", "tenant"),),
     },
 )
 
@@ -76,7 +77,7 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
         "former_until",
         "runs",
         "issuer_link",
-        "tenant_id",
+        "tenant",
     )
     actions = ("revoke_selected",)
     actions_detail = ("rotate", "revoke")
@@ -99,6 +100,10 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
     def issuer_link(self, key: APIKey) -> str:
         address = reverse("admin:keys_issuer_change", args=(key.issuer_id,))
         return format_html('<a class="text-link" href="{}">{}</a>', address, key.issuer)
+
+    @admin.display(description="tenant")
+    def tenant(self, key: APIKey) -> str:
+        return visible(key.tenant_id)
 
     @admin.display(description="begins with")
     def beginning(self, key: APIKey) -> str:

@@ -10,6 +10,8 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminI
 
 from keys.limits import BY_NAME, LIMITS, Scope
 from keys.models import APIKey, Issuer, KeyScope
+from keys.models.credential import all_scopes
+from keys.networks import HINT, why_not_a_network
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,6 +47,7 @@ MAX_GRACE_HOURS = 24 * 90
 class CredentialForm(forms.ModelForm[Row]):
     scopes = forms.MultipleChoiceField(
         choices=KeyScope.choices,
+        initial=all_scopes,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text=APIKey._meta.get_field("scopes").help_text,
     )
@@ -55,6 +58,13 @@ class CredentialForm(forms.ModelForm[Row]):
             limit = BY_NAME[name]
             self.fields[name].help_text = f"The server's: {limit.of_server}. {limit.meaning}"
             self.fields[name].widget.attrs |= {"min": limit.lowest, "placeholder": limit.of_server}
+
+    def clean_networks(self) -> list[str]:
+        networks: list[str] = self.cleaned_data["networks"]
+        for text in networks:
+            if reason := why_not_a_network(text):
+                raise ValidationError(f"{text!r} is not a network ({reason}). {HINT}")
+        return networks
 
     def clean(self) -> dict[str, Any] | None:
         """Of what was changed only: a setting that was lowered since keeps nobody from changing

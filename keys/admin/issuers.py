@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.db.models import Count, Max
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 
 from keys import environment
 from keys.admin.forms import ACCESS_FIELDSET, LIMIT_FIELDSETS, IssuerForm
@@ -46,7 +46,15 @@ USE: tuple[Any, ...] = (
 @admin.register(Issuer)
 class IssuerAdmin(ModelAdmin[Issuer]):
     form = IssuerForm
-    list_display = ("__str__", "state", "issuer", "audience", "source", "tenant_count", "last_used_at")
+    list_display = (
+        "__str__",
+        "state",
+        "issuer",
+        "audience",
+        "source",
+        "tenant_count",
+        "last_used_at",
+    )
     search_fields = ("name", "iss", "owner", "note")
     readonly_fields = (
         "issuer",
@@ -100,7 +108,7 @@ class IssuerAdmin(ModelAdmin[Issuer]):
             keys = issuer.keys()
         except InvalidKeys as error:
             return str(error)
-        return format_html_join(format_html("<br>"), "{}", ((key,) for key in keys)) or "none"
+        return ", ".join(map(str, keys)) or "none"
 
     @admin.display(description="tenants")
     def tenant_count(self, issuer: Issuer) -> str:

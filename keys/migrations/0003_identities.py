@@ -31,9 +31,7 @@ class Migration(migrations.Migration):
             model_name="apikey",
             name="networks",
             field=django.contrib.postgres.fields.ArrayField(
-                base_field=models.CharField(
-                    max_length=64, validators=[keys.models.credential.validate_network]
-                ),
+                base_field=models.CharField(max_length=64),
                 blank=True,
                 default=list,
                 help_text="From where it may be used, as 10.0.3.0/24, separated by commas. Empty: from everywhere. A call that comes through a proxy is from nowhere.",
@@ -188,9 +186,7 @@ class Migration(migrations.Migration):
                 (
                     "networks",
                     django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(
-                            max_length=64, validators=[keys.models.credential.validate_network]
-                        ),
+                        base_field=models.CharField(max_length=64),
                         blank=True,
                         default=list,
                         help_text="From where it may be used, as 10.0.3.0/24, separated by commas. Empty: from everywhere. A call that comes through a proxy is from nowhere.",

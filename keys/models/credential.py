@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
-from django.core.exceptions import ValidationError
 from django.db import models
 
 from keys.visible import visible
 
-from keys.networks import why_not_a_network
-
 NAME_LENGTH = 100
+OWNER_LENGTH = 150
 
 
 class KeyScope(models.TextChoices):
@@ -22,14 +20,6 @@ class KeyScope(models.TextChoices):
 
 def all_scopes() -> list[str]:
     return list(KeyScope.values)
-
-
-def validate_network(text: str) -> None:
-    if reason := why_not_a_network(text):
-        raise ValidationError(
-            f"{text!r} is not a network ({reason}). Use CIDR notation without host bits, for "
-            'example "10.0.3.0/24" or "::1/128".'
-        )
 
 
 class KeyLimits(models.Model):
@@ -59,7 +49,7 @@ class KeyLimits(models.Model):
 class Credential(KeyLimits):
     name = models.CharField(max_length=NAME_LENGTH)
     owner = models.CharField(
-        max_length=150, blank=True, help_text="Who answers for it: a person or a team."
+        max_length=OWNER_LENGTH, blank=True, help_text="Who answers for it: a person or a team."
     )
     note = models.TextField(blank=True)
     scopes = ArrayField(
@@ -68,7 +58,7 @@ class Credential(KeyLimits):
         help_text="What may be done with it. LibreChat needs both.",
     )
     networks = ArrayField(
-        models.CharField(max_length=64, validators=[validate_network]),
+        models.CharField(max_length=64),
         default=list,
         blank=True,
         verbose_name="allowed networks",

@@ -16,6 +16,7 @@ from keys.limits import BY_NAME, LIMITS, Limit, Limits, Scope
 from keys.models import APIKey, KeyLimits
 
 ADD = "/admin/keys/apikey/add/"
+SCOPES = {"scopes": ["exec", "files"]}
 every_limit = pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.name)
 
 
@@ -76,11 +77,11 @@ def test_the_admin_shows_the_servers_limits(admin_client: Client, settings: Sett
 
 
 def test_a_key_is_made_and_changed_with_limits_of_its_own(admin_client: Client) -> None:
-    admin_client.post(ADD, {"name": "Guest", "memory_mb": "256", "cpus": "0.25"})
+    admin_client.post(ADD, {"name": "Guest", **SCOPES, "memory_mb": "256", "cpus": "0.25"})
     key = APIKey.objects.get()
     assert (key.memory_mb, key.cpus, key.pids) == (256, 0.25, None)
     assert 'value="256"' in admin_client.get(page(key)).content.decode()
-    admin_client.post(page(key), {"name": "Guest", "memory_mb": "", "pids": "40"})
+    admin_client.post(page(key), {"name": "Guest", **SCOPES, "memory_mb": "", "pids": "40"})
     key.refresh_from_db()
     assert (key.memory_mb, key.cpus, key.pids) == (None, None, 40)
 
@@ -88,7 +89,7 @@ def test_a_key_is_made_and_changed_with_limits_of_its_own(admin_client: Client) 
 @every_limit
 def test_the_admin_refuses_more_than_the_server_has(admin_client: Client, limit: Limit) -> None:
     for value in (str(limit.of_server + 1), "0", "nan", "much"):
-        answer = admin_client.post(ADD, {"name": "Guest", limit.name: value})
+        answer = admin_client.post(ADD, {"name": "Guest", **SCOPES, limit.name: value})
         assert answer.status_code == 200
         assert not APIKey.objects.exists(), value
         form = (answer.context_data or {})["adminform"].form
@@ -100,10 +101,10 @@ def test_a_setting_lowered_since_keeps_nobody_from_changing_something_else(
 ) -> None:
     key, _ = APIKey.issue(name="Guest", limits={"memory_mb": 400})
     settings.SANDBOX_MEMORY_MB = 384
-    admin_client.post(page(key), {"name": "Other", "memory_mb": "400"})
+    admin_client.post(page(key), {"name": "Other", **SCOPES, "memory_mb": "400"})
     key.refresh_from_db()
     assert (key.name, key.memory_mb) == ("Other", 400)
-    admin_client.post(page(key), {"name": "Other", "memory_mb": "390"})
+    admin_client.post(page(key), {"name": "Other", **SCOPES, "memory_mb": "390"})
     key.refresh_from_db()
     assert key.memory_mb == 400
 

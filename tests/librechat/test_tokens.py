@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def connect(service: Service, signer: Signer) -> Iterator[Connect]:
     """A LibreChat in the hands of one user."""
     with ExitStack() as started:
 
-        def start(release: Release, user: str = ALICE, **claims: str) -> LibreChat:
+        def start(release: Release, user: str = ALICE, **claims: Any) -> LibreChat:
             token = signer.mint(user, **claims)
             return started.enter_context(LibreChat(release, service.url, token=token))
 

@@ -65,6 +65,7 @@ def owner(session_id: str) -> tuple[str, str]:
 
 def reachable(client: LibreChat, answer: dict[str, Any], **query: Any) -> set[str]:
     """In which ways the first file of an answer can be had; a run that shows it is one."""
+    answer = {"storage_session_id": answer["session_id"]} | answer
     file = answer["files"][0]
     session, place = answer["session_id"], f"{answer['session_id']}/{file['id']}"
     calls = {

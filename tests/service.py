@@ -186,7 +186,8 @@ def wait_for_health(url: str, process: Process) -> None:
     while time.monotonic() < deadline:
         if process.popen.poll() is not None:
             break
-        with suppress(requests.ConnectionError):
+        # On a busy machine the first answer takes longer than this waits for it.
+        with suppress(requests.ConnectionError, requests.Timeout):
             if requests.get(url + "/health", timeout=5).ok:
                 return
         time.sleep(0.1)

@@ -21,11 +21,17 @@ MAX_MESSAGE = 120
 class CallFailed(Exception):
     """No answer, or another one than was asked for."""
 
+    def __init__(self, message: str, *, status: int = 0, body: bytes = b"") -> None:
+        super().__init__(message)
+        # Of the answer; 0 is none.
+        self.status = status
+        self.body = body
+
 
 class Interpreter:
     """A server and a key; usable by several threads, each call has a connection of its own."""
 
-    def __init__(self, base_url: str, api_key: str) -> None:
+    def __init__(self, base_url: str, api_key: str, *, user: str = "") -> None:
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError("the base URL is to be http://… or https://…")
@@ -35,6 +41,8 @@ class Interpreter:
         self._host, self._port = url.hostname, url.port
         self._base = url.path.rstrip("/")
         self._headers = {"User-Agent": "LibreChat/1.0"}
+        if user:
+            self._headers["User-Id"] = user
         if api_key:
             self._headers["X-API-Key"] = api_key
         elif url.username is not None:
@@ -48,12 +56,18 @@ class Interpreter:
         *,
         session_id: str = "",
         files: Sequence[Mapping[str, str]] = (),
+        hint: str = "",
+        timeout_ms: int = 0,
     ) -> Answer:
         body: Answer = {"lang": language, "code": code}
         if session_id:
             body["session_id"] = session_id
         if files:
             body["files"] = list(files)
+        if hint:
+            body["runtime_session_hint"] = hint
+        if timeout_ms:
+            body["timeout"] = timeout_ms
         headers = {"Content-Type": "application/json"}
         return self._json(self._call("POST", "/exec", json.dumps(body).encode(), headers))
 
@@ -63,6 +77,10 @@ class Interpreter:
 
     def download(self, session_id: str, file_id: str) -> bytes:
         return self._call("GET", f"/download/{quote(session_id)}/{quote(file_id)}")
+
+    def delete(self, session_id: str, file_id: str) -> Answer:
+        path = f"/files/{quote(session_id)}/{quote(file_id)}"
+        return self._json(self._call("DELETE", path))
 
     def _json(self, body: bytes) -> Answer:
         try:
@@ -93,7 +111,11 @@ class Interpreter:
             connection.close()
         if response.status != http.client.OK:
             text = content.decode(errors="replace")
-            raise CallFailed(f"HTTP {response.status}: {text}"[:MAX_MESSAGE])
+            raise CallFailed(
+                f"HTTP {response.status}: {text}"[:MAX_MESSAGE],
+                status=response.status,
+                body=content,
+            )
         return content
 
 

@@ -30,20 +30,22 @@ class ServiceFailed(Exception):
 
 
 class Service(AbstractContextManager["Service"]):
-    def __init__(self, *, label: str, settings: Mapping[str, str]) -> None:
-        RESULTS.mkdir(parents=True, exist_ok=True)
+    def __init__(self, *, label: str, settings: Mapping[str, str], results: Path = RESULTS) -> None:
+        results.mkdir(parents=True, exist_ok=True)
         self._label = label
-        self._directory = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=RESULTS))
+        self._results = results
+        self._directory = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=results))
         # The database has a user of its own, who must get through to its directory.
         self._directory.chmod(0o755)
         self._port = free_port()
-        self._installation = f"bench-{self._directory.name}"
+        self.store = self._directory / "files"
+        self.installation = f"bench-{self._directory.name}"
         self._environment = {
             **os.environ,
             **settings,
             "SECRET_KEY": secrets.token_urlsafe(60),
-            "SANDBOX_STORE_DIR": str(self._directory / "files"),
-            "SANDBOX_INSTALLATION": self._installation,
+            "SANDBOX_STORE_DIR": str(self.store),
+            "SANDBOX_INSTALLATION": self.installation,
             "HOST": "127.0.0.1",
             "PORT": str(self._port),
             "PYTHONUNBUFFERED": "1",
@@ -62,6 +64,20 @@ class Service(AbstractContextManager["Service"]):
         if self._records is None:
             raise ServiceFailed("the service has not been started")
         return self._records
+
+    @property
+    def database_url(self) -> str:
+        return self._environment["DATABASE_URL"]
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Of the processes that have been started, by name; their children are not among them."""
+        postmaster = (self._directory / "db" / "postmaster.pid").read_text().split()[0]
+        started = {name: process.pid for name, process in self._processes.items()}
+        return started | {"postgres": int(postmaster)}
+
+    def another_key(self) -> str:
+        return self._manage("createapikey", "another").split()[-1]
 
     def __enter__(self) -> Service:
         try:
@@ -99,7 +115,7 @@ class Service(AbstractContextManager["Service"]):
                 process.kill()
                 process.wait()
         # The keeper has removed them, unless it was what died.
-        engine.remove_labelled(engine.connect(), f"interpreter.installation={self._installation}")
+        engine.remove_labelled(engine.connect(), f"interpreter.installation={self.installation}")
         self._postgres("stop")
         shutil.rmtree(self._directory)
 
@@ -137,7 +153,7 @@ class Service(AbstractContextManager["Service"]):
             )
 
     def _log(self, name: str) -> Path:
-        return RESULTS / f"{self._label}-{name}.log"
+        return self._results / f"{self._label}-{name}.log"
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -17,8 +17,11 @@ wsgi_app = "interpreter_site.wsgi:application"
 # DATABASE_POOL_SIZE. Measured on 2 cores with 48 threads in 1, 2, 3 or 4 processes: short runs of 8
 # clients, about 100 a second with each, so more processes than cores only take memory.
 workers = int(os.environ.get("WEB_WORKERS", "2"))
+# Beside them, connections whose request has not arrived yet or whose client does not hang up. All
+# must fit into the 1024 descriptors that a process often may have.
+worker_connections = 512
 threads = int(os.environ.get("WEB_THREADS", "24"))
-worker_class = "interpreter_site.worker.LingeringWorker"
+worker_class = "interpreter_site.worker.PatientWorker"
 # No kept connections: LibreChat up to 0.8.3 leaves a timer on them that ends its next run.
 keepalive = 0
 # Database pools and engine connections must not be shared across a fork.

@@ -10,6 +10,8 @@ import django_stubs_ext
 from django.urls import reverse_lazy
 from environ import FileAwareEnv
 
+from keys.public_keys import DEFAULT_KID
+
 django_stubs_ext.monkeypatch()
 
 
@@ -33,6 +35,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Set when a proxy in front serves HTTPS: cookies then travel over HTTPS only.
 HTTPS = env.bool("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# No script of the admin reads the token, which is in each form as well.
+CSRF_COOKIE_HTTPONLY = True
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=0)
 if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -58,7 +62,9 @@ INSTALLED_APPS = [
     "sandbox",
 ]
 MIDDLEWARE = [
+    "sandbox.api.middleware.SafeHeaders",
     "sandbox.api.middleware.NormalisePath",
+    "sandbox.api.middleware.SmallForms",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -68,6 +74,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "keys.admin.policy.ContentSecurityPolicy",
+    "keys.login.RememberBrowser",
 ]
 ROOT_URLCONF = "interpreter_site.urls"
 WSGI_APPLICATION = "interpreter_site.wsgi.application"
@@ -130,6 +137,8 @@ FORMAT_MODULE_PATH = ["interpreter_site.formats"]
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "var" / "static"
+# Static files are the admin's own.
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
@@ -155,6 +164,27 @@ LOGGING = {
 # Callers in these networks need no key, for example ["172.18.0.0/16"]. LibreChat 0.8.6 and later
 # sends none by itself. Everybody in such a network shares one key and can run code.
 KEYS_TRUSTED_NETWORKS = env.list("KEYS_TRUSTED_NETWORKS", default=[])
+# So many wrong keys from one address, or for one prefix, within a window of time are answered with
+# 401; further ones with 429. A right key is let in all the same.
+KEYS_WRONG_LIMIT = env.int("KEYS_WRONG_LIMIT", default=20)
+KEYS_WRONG_SECONDS = env.float("KEYS_WRONG_SECONDS", default=60)
+
+# --- keys: LibreChat's signed tokens, in the words of its official server ---
+
+# What LibreChat signs with, seen from outside: PEM (with \n for the ends of lines, if need be) of
+# the key named CODEAPI_JWT_KID, a JWKS, or a directory with files named <kid>.pem.
+CODEAPI_JWT_PUBLIC_KEY = env.str("CODEAPI_JWT_PUBLIC_KEY", default="")
+CODEAPI_JWT_KID = env.str("CODEAPI_JWT_KID", default=DEFAULT_KID)
+CODEAPI_JWT_JWKS_JSON = env.str("CODEAPI_JWT_JWKS_JSON", default="")
+CODEAPI_JWT_PUBLIC_KEYS_DIR = env.str("CODEAPI_JWT_PUBLIC_KEYS_DIR", default="")
+CODEAPI_JWT_ISSUER = env.str("CODEAPI_JWT_ISSUER", default="librechat")
+CODEAPI_JWT_AUDIENCE = env.str("CODEAPI_JWT_AUDIENCE", default="codeapi")
+# These three count for the issuers in the admin as well.
+CODEAPI_JWT_ALLOWED_ALGS = env.list("CODEAPI_JWT_ALLOWED_ALGS", default=["EdDSA", "RS256"])
+# How far two clocks may be apart.
+CODEAPI_JWT_CLOCK_SKEW_SECONDS = env.float("CODEAPI_JWT_CLOCK_SKEW_SECONDS", default=30)
+# A token that lives longer is refused, as it could be used for longer by who steals it.
+CODEAPI_JWT_MAX_TTL_SECONDS = env.float("CODEAPI_JWT_MAX_TTL_SECONDS", default=300)
 
 # --- sandbox: the container ---
 
@@ -165,6 +195,9 @@ SANDBOX_INSTALLATION = env.str("SANDBOX_INSTALLATION", default="default")
 SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="custom-rce-kernel:latest")
 # The engine's OCI runtime; empty is its default, "runsc" is gVisor.
 SANDBOX_RUNTIME = env.str("SANDBOX_RUNTIME", default="")
+# A file in the format of Docker's seccomp profiles; empty is sandbox/seccomp.json. There is no
+# value for none at all.
+SANDBOX_SECCOMP = env.str("SANDBOX_SECCOMP", default="")
 SANDBOX_CPUS = env.float("SANDBOX_CPUS", default=0.5)
 # While it starts, if that is more: nobody's program is in it yet.
 SANDBOX_WARMING_CPUS = env.float("SANDBOX_WARMING_CPUS", default=2.0)
@@ -175,13 +208,19 @@ SANDBOX_WORKSPACE_MB = env.int("SANDBOX_WORKSPACE_MB", default=256)
 SANDBOX_TMP_MB = env.int("SANDBOX_TMP_MB", default=64)
 SANDBOX_SHM_MB = env.int("SANDBOX_SHM_MB", default=64)
 SANDBOX_INODES = env.int("SANDBOX_INODES", default=20_000)
-SANDBOX_OPEN_FILES = env.int("SANDBOX_OPEN_FILES", default=1024)
 
 # --- sandbox: one run ---
 
 SANDBOX_RUN_SECONDS = env.float("SANDBOX_RUN_SECONDS", default=30)
 # A request's own `timeout` may go up to this.
 SANDBOX_MAX_RUN_SECONDS = env.float("SANDBOX_MAX_RUN_SECONDS", default=300)
+# Of each process; a run never gets more than its own seconds by the clock and one.
+SANDBOX_CPU_SECONDS = env.int("SANDBOX_CPU_SECONDS", default=301)
+# The largest file that a program can write. Out of the workspace's reach: what fills that is to
+# get the error for it, not a signal.
+SANDBOX_WRITE_MB = env.int("SANDBOX_WRITE_MB", default=SANDBOX_WORKSPACE_MB + 1)
+# Of each process.
+SANDBOX_OPEN_FILES = env.int("SANDBOX_OPEN_FILES", default=1024)
 # Each of stdout and stderr; what is over it is cut.
 SANDBOX_OUTPUT_BYTES = env.int("SANDBOX_OUTPUT_BYTES", default=1024 * 1024)
 # How many new files an answer lists; LibreChat downloads every one of them.
@@ -195,6 +234,8 @@ SANDBOX_UPLOAD_MB = env.int("SANDBOX_UPLOAD_MB", default=150)
 # A JSON body; LibreChat's write_file sends up to 10 MB twice encoded as base64.
 SANDBOX_BODY_MB = env.int("SANDBOX_BODY_MB", default=50)
 SANDBOX_FILE_MB = env.int("SANDBOX_FILE_MB", default=100)
+# All files of a session together.
+SANDBOX_FILES_MB = env.int("SANDBOX_FILES_MB", default=SANDBOX_WORKSPACE_MB)
 SANDBOX_MAX_SESSION_FILES = env.int("SANDBOX_MAX_SESSION_FILES", default=1000)
 SANDBOX_MAX_DEPTH = env.int("SANDBOX_MAX_DEPTH", default=10)
 SANDBOX_MAX_PATH = env.int("SANDBOX_MAX_PATH", default=256)
@@ -233,7 +274,9 @@ UNFOLD = {
             "href": f"{STATIC_URL}audit/icon.svg",
         }
     ],
+    "STYLES": [lambda request: f"{STATIC_URL}audit/text.css"],
     "SHOW_VIEW_ON_SITE": False,
+    "LOGIN": {"form": "keys.login.LoginForm"},
     "SIDEBAR": {
         "navigation": [
             {
@@ -249,6 +292,7 @@ UNFOLD = {
                 "title": "Access",
                 "items": [
                     admin_link("API keys", "key", "keys_apikey"),
+                    admin_link("Token issuers", "verified_user", "keys_issuer"),
                     admin_link("Users", "person", "auth_user"),
                 ],
             },

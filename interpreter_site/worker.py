@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import errno
 import json
+import selectors
 import socket
-import struct
 import time
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gunicorn.http import Request, RequestParser
+from gunicorn.http import Request, RequestParser, wsgi
 from gunicorn.http.errors import (  # type: ignore[attr-defined]  # types-gunicorn is for 26.
     ConfigurationProblem,
     ExpectationFailed,
@@ -22,17 +24,18 @@ from gunicorn.http.errors import (  # type: ignore[attr-defined]  # types-gunico
 )
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-if TYPE_CHECKING:
-    from gunicorn._types import _AddressType
+from interpreter_site.connections import Farewell, Head, PacedSocket, Patience
 
-# For how long a client may go on sending what nobody reads, for example the upload behind a 401.
-LINGER_SECONDS = 20.0
-LINGER_SILENCE_SECONDS = 2.0
-CHUNK = 64 * 1024
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from gunicorn._types import _AddressType
+    from gunicorn.config import Config
+    from gunicorn.glogging import Logger
 
 
 class TooSlow(ParseException):
-    """The client stopped in the middle of its request's headers."""
+    """The client took too long for its request's head."""
 
 
 FAILURE = HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error"
@@ -58,47 +61,138 @@ ANSWERS: tuple[tuple[type[Exception], tuple[HTTPStatus, str]], ...] = (
 )
 
 
-class Requests(RequestParser):
-    def __next__(self) -> Request:
-        try:
-            return super().__next__()
-        except BlockingIOError as error:
-            raise TooSlow from error
+class QuietResponse(wsgi.Response):
+    """Does not tell which server this is."""
+
+    def default_headers(self) -> list[str]:
+        return [line for line in super().default_headers() if not line.startswith("Server:")]
 
 
-class LingeringWorker(ThreadWorker):
-    """Closes each connection in the request's own thread, and only once its client is done.
+# There is no setting for it.
+wsgi.Response = QuietResponse  # type: ignore[misc]
 
-    gunicorn closes in its event loop, where one slow client keeps all others out for two seconds,
-    and after 64 KiB of unread upload, so that the client sees a reset instead of its answer.
+
+class PatientWorker(ThreadWorker):
+    """Gives a connection a thread from the end of its request's head to the end of its answer.
+
+    gunicorn reads heads in the threads, so that a few clients who send a byte now and then have all
+    of them. It closes in its event loop, where one slow client keeps all others out for two
+    seconds, and after 64 KiB of unread upload, so that the client sees a reset instead of its
+    answer. Connections are never kept (see gunicorn.conf.py).
     """
 
-    # A client that neither sends nor reads for so long loses its connection, and frees its thread.
-    silence_seconds = 60
+    # A whole head, from the connection on.
+    head_seconds = 20.0
+    # The same for the worker that is stopping or has as many connections as it can.
+    hurried_head_seconds = 1.0
+    patience = Patience()
 
-    def init_process(self) -> None:
-        for listener in self.sockets:
-            # Accepted connections inherit these from their listener.
-            silence = struct.pack("ll", self.silence_seconds, 0)
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                listener.setsockopt(socket.SOL_SOCKET, option, silence)
-        super().init_process()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heads: dict[TConn, Head] = {}
+        self.farewells: dict[TConn, Farewell] = {}
 
-    def handle(self, conn: TConn) -> bool:
-        if conn.parser is None and not conn.cfg.is_ssl:
-            conn.parser = Requests(conn.cfg, conn.sock, conn.client)
-        again = super().handle(conn)
-        if again is False:
-            linger(conn.sock)
-            conn.close()
-            # The event loop has nothing left to do.
-            conn.close = closed  # type: ignore[method-assign]
-        return again
+    @classmethod
+    def check_config(cls, cfg: Config, log: Logger) -> None:
+        super().check_config(cfg, log)
+        if cfg.is_ssl or cfg.keepalive:
+            raise ConfigurationProblem("Leave TLS and kept connections to a proxy in front.")
+
+    def accept(self, listener: socket.socket) -> None:
+        try:
+            accepted, address = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                # gunicorn would end the worker with all its runs.
+                self.log.error("No connection could be accepted: %s", error)
+                time.sleep(0.1)
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
+                raise
+            return
+        self.nr_conns += 1
+        connection = PacedSocket(accepted, self.patience)
+        conn = TConn(self.cfg, connection, address, listener.getsockname())
+        self.heads[conn] = Head(time.monotonic() + self.head_seconds)
+        self.poller.register(connection, selectors.EVENT_READ, partial(self.on_head, conn))
+
+    def on_head(self, conn: TConn, connection: socket.socket) -> None:
+        head = self.heads[conn]
+        try:
+            complete = head.receive(connection)
+        except BlockingIOError:
+            return
+        except ParseException as error:
+            self.refuse(conn, error)
+            return
+        except (EOFError, OSError):
+            self.drop(conn)
+            return
+        if not complete:
+            return
+        self.release(conn)
+        parser = RequestParser(self.cfg, conn.sock, conn.client)
+        parser.unreader.unread(bytes(head.received))
+        conn.parser = parser
+        conn.data_ready = True
+        self.enqueue_req(conn)
+
+    def murder_pending(self) -> None:
+        """gunicorn calls it about every second, and after each event."""
+        hurry = not self.alive or self.nr_conns >= self.worker_connections
+        now = time.monotonic() + (self.head_seconds - self.hurried_head_seconds if hurry else 0)
+        # The oldest come first.
+        for conn, head in list(self.heads.items()):
+            if head.ends_at > now:
+                break
+            if head.received:
+                self.refuse(conn, TooSlow())
+            else:
+                self.drop(conn)
+        for conn, farewell in list(self.farewells.items()):
+            if farewell.is_over():
+                self.drop(conn)
+
+    def refuse(self, conn: TConn, error: ParseException) -> None:
+        self.release(conn)
+        self.handle_error(None, conn.sock, conn.client, error)
+        self.say_farewell(conn)
+
+    def finish_request(self, conn: TConn, fs: Future[bool]) -> None:
+        self.say_farewell(conn)
+
+    def say_farewell(self, conn: TConn) -> None:
+        farewell = Farewell(conn.sock)
+        try:
+            farewell.begin()
+        except OSError:
+            self.drop(conn)
+            return
+        self.farewells[conn] = farewell
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_farewell, conn))
+
+    def on_farewell(self, conn: TConn, connection: socket.socket) -> None:
+        try:
+            if self.farewells[conn].listen():
+                return
+        except OSError:
+            pass
+        self.drop(conn)
+
+    def release(self, conn: TConn) -> None:
+        """The event loop has nothing more to do with it for now."""
+        waited = self.heads.pop(conn, None) or self.farewells.pop(conn, None)
+        if waited:
+            self.poller.unregister(conn.sock)
+
+    def drop(self, conn: TConn) -> None:
+        self.release(conn)
+        self.nr_conns -= 1
+        conn.close()
 
     def handle_request(self, req: Request, conn: TConn) -> bool:
         try:
             return super().handle_request(req, conn)
-        except BlockingIOError:
+        except TimeoutError:
             self.log.warning("A client stopped reading its answer")
             return False
 
@@ -123,20 +217,7 @@ class LingeringWorker(ThreadWorker):
                 "Content-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\n"
                 "Cache-Control: no-store\r\n"
+                "X-Content-Type-Options: nosniff\r\n"
                 "Connection: close\r\n"
                 f"\r\n{body}".encode()
             )
-
-
-def linger(connection: socket.socket) -> None:
-    """Say that no more will come, and wait for the client to say the same."""
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(LINGER_SILENCE_SECONDS)
-        deadline = time.monotonic() + LINGER_SECONDS
-        while time.monotonic() < deadline and connection.recv(CHUNK):
-            pass
-
-
-def closed(graceful: bool = False) -> None:
-    pass

@@ -15,6 +15,13 @@ Reason = Literal["exit", "timeout", "cancelled"]
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SIGNAL = re.compile(r"SIG[A-Z0-9+]{1,12}")
+# Of what a process died that was at the end of its CPU time, or of a file's size.
+LIMIT_SIGNALS = ("SIGXCPU", "SIGXFSZ")
+# The directories, of which there was no room or no place for another file left.
+FULL = (
+    "workspace_bytes", "workspace_inodes", "tmp_bytes", "tmp_inodes", "shm_bytes", "shm_inodes",
+)  # fmt: skip
+SKIP_LIMITS = ("max_files", "file_bytes", "total_bytes")
 SKIP_REASONS = ("max_files", "depth", "size", "path", "unreadable")
 MAX_SKIPPED_NAMES = 20
 
@@ -35,6 +42,10 @@ class RunResult:
     signal: str | None
     reason: Reason
     oom_kills: int
+    # Processes and threads that could not be made.
+    refused_forks: int
+    limit_signals: frozenset[str]
+    full: frozenset[str]
     stdout: bytes
     stderr: bytes
     # What the program wrote; more than came means that the rest was cut.
@@ -56,10 +67,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """Files that were not collected: how many for which reason, and the first names."""
+    """Files that were not collected: how many for which reason, the first names, and which of the
+    request's limits kept them out."""
 
     reasons: dict[str, int]
     names: list[str]
+    limits: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +106,8 @@ class Collection:
 def check(answer: Control) -> Control:
     """The answer, unless it is an error."""
     if answer.get("error") == "full":
-        raise WorkspaceFull(_text(answer.get("message")))
+        limits = _known(answer.get("limits", []), FULL)
+        raise WorkspaceFull(_text(answer.get("message")), limits=limits)
     if "error" in answer:
         raise ContainerLost(f"The container failed: {_text(answer.get('message'))}")
     return answer
@@ -122,6 +136,9 @@ def run_result(answer: Control, stdout: bytes, stderr: bytes) -> RunResult:
         signal=signal,
         reason=_reason(answer.get("reason")),
         oom_kills=_count(answer, "oom_kills"),
+        refused_forks=_count(answer, "refused_forks"),
+        limit_signals=_known(answer.get("limit_signals"), LIMIT_SIGNALS),
+        full=_known(answer.get("full"), FULL),
         stdout=stdout,
         stderr=stderr,
         stdout_bytes=_count(answer, "stdout_bytes"),
@@ -174,7 +191,8 @@ def _skipped(answer: Control) -> Skipped:
         if reason in skipped["reasons"]
     }
     names = [_text(name) for name in _list(skipped, "names")]
-    return Skipped(reasons=reasons, names=names[:MAX_SKIPPED_NAMES])
+    limits = _known(skipped.get("limits"), SKIP_LIMITS)
+    return Skipped(reasons=reasons, names=names[:MAX_SKIPPED_NAMES], limits=limits)
 
 
 def _reason(value: Any) -> Reason:
@@ -196,6 +214,13 @@ def _list(values: Mapping[str, Any], key: str) -> list[Any]:
     if not isinstance(value, list):
         _refuse(key)
     return value
+
+
+def _known(value: Any, words: tuple[str, ...]) -> frozenset[str]:
+    """A list of some of these words."""
+    if not isinstance(value, list) or not all(word in words for word in value):
+        _refuse("words")
+    return frozenset(value)
 
 
 def _text(value: Any) -> str:

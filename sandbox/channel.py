@@ -33,6 +33,7 @@ __all__ = [
     "CollectRequest",
     "Collection",
     "Entry",
+    "Fence",
     "Hello",
     "PutFile",
     "RunLimits",
@@ -58,8 +59,11 @@ Sink = Callable[[Entry], AbstractContextManager[Writable]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimits:
     wall_seconds: float
-    cpu_seconds: int
     output_bytes: int
+    # Of each process.
+    cpu_seconds: int
+    open_files: int
+    file_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +81,32 @@ class PutFile:
         return 0o444 if self.read_only else 0o644
 
 
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Keeps a use off a container that was used since its row was written. A crash of Postgres can
+    take back that a run had claimed it; the container itself knows."""
+
+    # The last use that the row knows of, and this one.
+    last: str
+    use: str
+
+
 class Channel:
     """One use of a container. Closes for good, since an open attachment blocks the next.
 
     `heartbeat` is called about every second while a request lasts; what it raises ends the use.
     """
 
-    def __init__(self, attachment: Attachment, *, heartbeat: Callable[[], None] = nothing) -> None:
+    def __init__(
+        self,
+        attachment: Attachment,
+        *,
+        heartbeat: Callable[[], None] = nothing,
+        fence: Fence | None = None,
+    ) -> None:
         self._wire = Wire(attachment, heartbeat)
+        # With every request: which one is the first depends on the run.
+        self._fence: Control = {"fence": asdict(fence)} if fence else {}
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +133,7 @@ class Channel:
         """Write files, in place of whatever has their names. On `WorkspaceFull` some are there."""
         manifest = [{"name": file.name, "size": file.size, "mode": file.mode} for file in files]
         seconds = _patience(sum(file.size for file in files))
-        self._wire.open_request({"verb": "put", "files": manifest}, seconds=seconds)
+        self._open({"verb": "put", "files": manifest}, seconds)
         for file in files:
             self._send_file(file)
         self._answer()
@@ -137,7 +159,7 @@ class Channel:
         """Run a program to its end. Once `abandoned` says so, it is killed and the result's
         reason is "cancelled". What is to be collected comes without being asked for again, and
         must be taken by `receive_collection`."""
-        self._wire.open_request(
+        self._open(
             {
                 "verb": "run",
                 "language": language,
@@ -146,8 +168,8 @@ class Channel:
                 **asdict(limits),
                 **({"collect": then_collect.message()} if then_collect else {}),
             },
-            seconds=limits.wall_seconds + RUN_GRACE_SECONDS + _patience(len(code)),
-            data=code[:MAX_DATA],
+            limits.wall_seconds + RUN_GRACE_SECONDS + _patience(len(code)),
+            code[:MAX_DATA],
         )
         for start in range(MAX_DATA, len(code), MAX_DATA):
             self._wire.send(DATA, code[start : start + MAX_DATA])
@@ -157,7 +179,7 @@ class Channel:
         """What is in the workspace. The bytes of every file that is not known go to `sink`, whose
         context ends with an exception unless they are what was announced."""
         message = {"verb": "collect", **request.message()}
-        self._wire.open_request(message, seconds=_patience(request.limits.total_bytes))
+        self._open(message, _patience(request.limits.total_bytes))
         return self._receive_collection(request, sink)
 
     def receive_collection(self, request: CollectRequest, sink: Sink) -> Collection:
@@ -174,8 +196,11 @@ class Channel:
         return collection
 
     def _ask(self, message: Control, seconds: float) -> Control:
-        self._wire.open_request(message, seconds=seconds)
+        self._open(message, seconds)
         return self._answer()
+
+    def _open(self, message: Control, seconds: float, data: bytes = b"") -> None:
+        self._wire.open_request(message | self._fence, seconds=seconds, data=data)
 
     def _answer(self) -> Control:
         return answers.check(control(*self._wire.receive()))

@@ -1,36 +1,64 @@
 """Settings that cannot work are refused at start."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 
+from keys.limits import LIMITS
+from sandbox import seccomp
 from sandbox.runner.protocol import MAX_CONTROL
 
+# Those that are no limit of a program.
 POSITIVE = (
-    "SANDBOX_CPUS",
     "SANDBOX_WARMING_CPUS",
-    "SANDBOX_PIDS",
-    "SANDBOX_POOL_STARTS",
-    "SANDBOX_WORKSPACE_MB",
-    "SANDBOX_TMP_MB",
-    "SANDBOX_SHM_MB",
-    "SANDBOX_INODES",
-    "SANDBOX_OPEN_FILES",
     "SANDBOX_RUN_SECONDS",
-    "SANDBOX_OUTPUT_BYTES",
     "SANDBOX_UPLOAD_MB",
     "SANDBOX_BODY_MB",
-    "SANDBOX_FILE_MB",
-    "SANDBOX_MAX_OUTPUT_FILES",
     "SANDBOX_MAX_INPUT_FILES",
-    "SANDBOX_MAX_SESSION_FILES",
+    "SANDBOX_POOL_STARTS",
     "SANDBOX_MAX_CONTAINERS",
     "SANDBOX_SESSION_HOURS",
 )
-# A container that cannot even hold its runner and one interpreter.
-SMALLEST_MEMORY_MB = 64
+# What is within what: both are megabytes.
+WITHIN = (
+    ("SANDBOX_WORKSPACE_MB", "SANDBOX_MEMORY_MB", "its files are kept in memory"),
+    ("SANDBOX_TMP_MB", "SANDBOX_MEMORY_MB", "its files are kept in memory"),
+    ("SANDBOX_SHM_MB", "SANDBOX_MEMORY_MB", "its files are kept in memory"),
+    ("SANDBOX_FILES_MB", "SANDBOX_WORKSPACE_MB", "that is where the files are"),
+)
+
+
+def is_number(value: float, *, lowest: float) -> bool:
+    """Infinity is none that an engine takes; and what is not a number is less than nothing."""
+    return math.isfinite(value) and value >= lowest
+
+
+@register()
+def check_limits(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = [
+        Error(
+            f"{limit.setting} must be at least {limit.lowest}.",
+            hint=f"It is {limit.of_server}. Set it to a number of {limit.unit}: {limit.meaning}",
+            id="sandbox.E001",
+        )
+        for limit in LIMITS
+        if not is_number(limit.of_server, lowest=limit.lowest)
+    ]
+    for inner, outer, reason in WITHIN:
+        if getattr(settings, inner) > getattr(settings, outer):
+            found.append(
+                Error(
+                    f"{inner} is more than {outer}.",
+                    hint=f"It is {getattr(settings, inner)} and must not be more than "
+                    f"{getattr(settings, outer)}: {reason}. Lower it, or raise {outer}.",
+                    id="sandbox.E002",
+                )
+            )
+    return found
 
 
 @register()
@@ -38,12 +66,8 @@ def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
     found: list[CheckMessage] = [
         Error(f"{name} must be more than 0.", hint=f"It is {value}.", id="sandbox.E001")
         for name in POSITIVE
-        if (value := getattr(settings, name)) <= 0
+        if not (is_number(value := getattr(settings, name), lowest=0) and value)
     ]
-    if settings.SANDBOX_MEMORY_MB < SMALLEST_MEMORY_MB:
-        found.append(
-            Error(f"SANDBOX_MEMORY_MB must be at least {SMALLEST_MEMORY_MB}.", id="sandbox.E002")
-        )
     if settings.SANDBOX_MAX_RUN_SECONDS < settings.SANDBOX_RUN_SECONDS:
         found.append(
             Error(
@@ -88,3 +112,28 @@ def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
             )
         )
     return found
+
+
+@register()
+def check_seccomp(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        profile = seccomp.read(settings.SANDBOX_SECCOMP)
+    except ImproperlyConfigured as error:
+        return [
+            Error(
+                f"SANDBOX_SECCOMP: {error}.",
+                hint="It is the path of a seccomp profile in Docker's format. Leave it empty for"
+                " the one in sandbox/seccomp.json; containers without any are not offered.",
+                id="sandbox.E006",
+            )
+        ]
+    if seccomp.allows_by_default(profile):
+        return [
+            Warning(
+                "SANDBOX_SECCOMP: the profile allows every system call that it does not name.",
+                hint="So it allows what future kernels bring. Start from sandbox/seccomp.json,"
+                " which names what is allowed.",
+                id="sandbox.W003",
+            )
+        ]
+    return []

@@ -32,7 +32,8 @@ FIRST_IN_LINE = """
         AND waiting.lease_token = ahead.lease_token AND waiting.lease_expires_at > now()
     )
 """
-OWN = "state = 'idle' AND image = %(image)s"
+# As `pool.of_use` has it.
+OWN = "state = 'idle' AND image = %(image)s AND limits = %(limits)s"
 CLAIM_OWN = f"""
     UPDATE audit_sandboxcontainer SET state = 'leased', last_used_at = now()
     WHERE session_id = %(session)s AND {OWN} RETURNING *
@@ -40,7 +41,8 @@ CLAIM_OWN = f"""
 # The hot ones first, the oldest of these first; skips what another worker is just claiming.
 WARM = f"""
     SELECT id FROM audit_sandboxcontainer WHERE state = 'warm' AND image = %(image)s
-    AND {FIRST_IN_LINE} ORDER BY hot DESC, ready_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    AND limits = %(limits)s AND {FIRST_IN_LINE}
+    ORDER BY hot DESC, ready_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - of constants
 SINCE = "COALESCE(%(since)s, now())"
 # Wakes the keeper.
@@ -57,7 +59,7 @@ CLAIM_RECYCLED = f"""
         SELECT container.id FROM audit_sandboxcontainer container
         JOIN audit_sandboxsession former ON former.id = container.session_id
         WHERE container.state = 'idle' AND container.image = %(image)s
-        AND former.key_id = %(key)s AND former.user_id = %(user)s
+        AND container.limits = %(limits)s AND former.key_id = %(key)s AND former.user_id = %(user)s
         AND (former.lease_expires_at IS NULL OR former.lease_expires_at <= now())
         AND {FIRST_IN_LINE.format(since=SINCE)}
         ORDER BY container.last_used_at LIMIT 1 FOR UPDATE OF container SKIP LOCKED
@@ -143,28 +145,30 @@ class Claiming:
             raise
         self.lap("audit")
         if source == Source.CREATED:
-            pool.start(container, self.wait.heartbeat)
+            pool.start(container, self.execution.key, self.wait.heartbeat)
             self.lap("start")
         return Claim(container, source)
 
     def _own(self) -> SandboxContainer | None:
         session = self._session
-        own = _claimed(CLAIM_OWN, session=session.pk)
+        own = self._claimed(CLAIM_OWN, session=session.pk)
         if own is None:
             states = [State.IDLE, State.LEASED]
             for other in SandboxContainer.objects.filter(session=session, state__in=states):
                 # We hold the session's lease, so whoever leased it is gone without a word.
                 was_left = other.state == State.LEASED
-                pool.discard(other, pool.LEFT_BEHIND if was_left else pool.OLDER_IMAGE)
+                pool.discard(other, pool.LEFT_BEHIND if was_left else pool.OUTDATED)
         return own
 
     def _warm(self) -> SandboxContainer | None:
         since = self.execution.queued_at
-        return _claimed(CLAIM_WARM, session=self._session.pk, since=since, channel=pool.CHANNEL)
+        return self._claimed(
+            CLAIM_WARM, session=self._session.pk, since=since, channel=pool.CHANNEL
+        )
 
     def _recycled(self) -> SandboxContainer | None:
         session = self._session
-        return _claimed(
+        return self._claimed(
             CLAIM_RECYCLED,
             session=session.pk,
             key=session.key_id,
@@ -175,16 +179,16 @@ class Claiming:
     def _new(self) -> SandboxContainer | None:
         if Execution.objects.ahead_of(self.execution).exists():
             return None
-        reserved = pool.reserve(session=self._session)
+        key = self.execution.key
+        reserved = pool.reserve(session=self._session, key=key)
         if reserved is None and pool.evict_one("evicted for another session"):
-            reserved = pool.reserve(session=self._session)
+            reserved = pool.reserve(session=self._session, key=key)
         return reserved
 
     @property
     def _session(self) -> SandboxSession:
         return self.execution.session
 
-
-def _claimed(statement: str, **values: object) -> SandboxContainer | None:
-    claimed = SandboxContainer.objects.raw(statement, values | {"image": pool.image()})
-    return next(iter(claimed), None)
+    def _claimed(self, statement: str, **values: object) -> SandboxContainer | None:
+        of_use = pool.of_use(self.execution.key)
+        return next(iter(SandboxContainer.objects.raw(statement, values | of_use)), None)

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cache
 
 from django.conf import settings
+
+from keys.limits import Limits
+from sandbox import seccomp
 
 # Not 1000: that is a person on most hosts.
 SANDBOX_UID = 10001
 MB = 1024 * 1024
+# In all names that gVisor's own instructions give to the runtime.
+GVISOR = "runsc"
+# What the runner needs for itself, and the least that it gets.
+RUNNER_OPEN_FILES = 1024
+# What a container would be told of its host otherwise: how it was booted and built, what is plugged
+# in, what it is busy with. It takes the place of the engine's own list, which is in it.
+MASKED_PATHS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/cmdline",
+    "/proc/config.gz",
+    "/proc/diskstats",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/locks",
+    "/proc/modules",
+    "/proc/partitions",
+    "/proc/pressure",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/softirqs",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,33 +66,54 @@ class Confinement:
     memory_bytes: int  # Swap included, and the mounts' contents.
     pids: int
     mounts: tuple[Mount, ...]
+    # The most that the runner can give to a program; it gives each run what that may have.
     open_files: int
     file_bytes: int
+    seccomp: str  # A profile, as JSON.
     # Of PID 1 alone; a program has none. To see to that takes SETPCAP, which is then given up.
     capabilities: tuple[str, ...] = ("SETUID", "SETGID", "KILL", "SETPCAP")
+    masked_paths: tuple[str, ...] = MASKED_PATHS
     hostname: str = "sandbox"
 
+    @property
+    def digest(self) -> str:
+        """Differs as soon as any limit does."""
+        return _digest_of(self)
 
-def confinement(*, cpus: float | None = None) -> Confinement:
-    workspace_bytes = settings.SANDBOX_WORKSPACE_MB * MB
+    @property
+    def under_gvisor(self) -> bool:
+        """Whether the container has a kernel of its own, which is a process of the host."""
+        return GVISOR in self.runtime
+
+
+@cache
+def _digest_of(confinement: Confinement) -> str:
+    """Each request asks for it, and a profile is long."""
+    return hashlib.sha256(repr(confinement).encode()).hexdigest()[:12]
+
+
+def confinement(limits: Limits | None = None) -> Confinement:
+    """With a key's limits, or else the server's."""
+    limits = limits or Limits.of()
+    workspace_bytes = limits.workspace_mb * MB
     return Confinement(
         image=settings.SANDBOX_IMAGE,
         runtime=settings.SANDBOX_RUNTIME,
-        cpus=settings.SANDBOX_CPUS if cpus is None else cpus,
-        memory_bytes=settings.SANDBOX_MEMORY_MB * MB,
-        pids=settings.SANDBOX_PIDS,
+        cpus=limits.cpus,
+        memory_bytes=limits.memory_mb * MB,
+        pids=limits.pids,
         mounts=(
-            Mount(path="/mnt/data", size_bytes=workspace_bytes, inodes=settings.SANDBOX_INODES),
+            Mount(path="/mnt/data", size_bytes=workspace_bytes, inodes=limits.inodes),
             Mount(
                 path="/tmp",  # noqa: S108
-                size_bytes=settings.SANDBOX_TMP_MB * MB,
-                inodes=settings.SANDBOX_INODES,
+                size_bytes=limits.tmp_mb * MB,
+                inodes=limits.inodes,
                 mode=0o1777,
             ),
             Mount(
                 path="/dev/shm",  # noqa: S108
-                size_bytes=settings.SANDBOX_SHM_MB * MB,
-                inodes=settings.SANDBOX_INODES,
+                size_bytes=limits.shm_mb * MB,
+                inodes=limits.inodes,
                 mode=0o1777,
                 executable=False,
             ),
@@ -70,7 +126,8 @@ def confinement(*, cpus: float | None = None) -> Confinement:
                 executable=False,
             ),
         ),
-        open_files=settings.SANDBOX_OPEN_FILES,
-        # Out of the workspace's reach: what fills it is to get the error for that, not a signal.
-        file_bytes=workspace_bytes + MB,
+        # Not a key's own: the same container may serve it with other ones later.
+        open_files=max(settings.SANDBOX_OPEN_FILES, RUNNER_OPEN_FILES),
+        file_bytes=(max(settings.SANDBOX_WRITE_MB, settings.SANDBOX_WORKSPACE_MB) + 1) * MB,
+        seccomp=seccomp.profile(settings.SANDBOX_SECCOMP),
     )

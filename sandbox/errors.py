@@ -26,7 +26,12 @@ class ProtocolError(ContainerLost):
 
 
 class WorkspaceFull(SandboxError):
-    """The session's files do not fit into the container's workspace."""
+    """The session's files do not fit into the container's workspace, of which `limits` says what
+    there is too little of."""
+
+    def __init__(self, message: str = "", *, limits: frozenset[str] = frozenset()) -> None:
+        super().__init__(message)
+        self.limits = limits
 
 
 class AtCapacity(SandboxError):

@@ -19,6 +19,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
+from keys import throttling
 from sandbox import pool, store
 from sandbox.engines import engine
 from sandbox.errors import SandboxError
@@ -39,6 +40,7 @@ SWEEP_BATCH = 1000
 
 def tidy() -> None:
     """Everything but filling the pool and looking through the whole store."""
+    throttling.prune()
     store.sweep_incoming()
     reap_sessions()
     expire_versions()
@@ -111,10 +113,24 @@ def end_containers() -> None:
     stuck = now - timedelta(seconds=2 * pool.START_SECONDS)
     for container in containers.filter(state=State.STARTING, created_at__lt=stuck):
         pool.discard(container, "did not start")
-    for container in containers.filter(state=State.WARM).exclude(image=pool.image()):
-        pool.discard(container, pool.OLDER_IMAGE)
+    for container in containers.filter(state=State.WARM).exclude(**pool.of_use(None)):
+        pool.discard(container, pool.OUTDATED)
+    end_with_other_limits()
     for container in containers.occupying().filter(state=State.GONE):
         pool.remove(container)
+
+
+def end_with_other_limits() -> None:
+    """End idle containers that their key cannot use any more, since its limits, or the server's,
+    were changed."""
+    idle = SandboxContainer.objects.idle()
+    for container in idle.exclude(session=None).select_related("session__key__issuer"):
+        key = container.session.key if container.session else None
+        if container.limits == pool.of_use(key)["limits"]:
+            continue
+        # A run that has read the key before the change may have claimed it meanwhile.
+        if idle.filter(pk=container.pk).update(state=State.GONE):
+            pool.discard(container, pool.OUTDATED)
 
 
 def remove_strays() -> None:
@@ -151,6 +167,7 @@ def sweep_store() -> int:
             if path.name not in known:
                 path.unlink(missing_ok=True)
                 swept += 1
+    store.sweep_directories()
     return swept
 
 
@@ -199,7 +216,7 @@ def pool_is_full() -> bool:
     # One that takes much longer has nobody who waits for it: the database was away when it was
     # ready, or its keeper died.
     starting = Q(state=State.STARTING, created_at__gt=timezone.now() - SLOW_START)
-    filling = SandboxContainer.objects.filter(Q(state=State.WARM) | starting, image=pool.image())
+    filling = SandboxContainer.objects.filter(Q(state=State.WARM) | starting, **pool.of_use(None))
     wanted: int = settings.SANDBOX_POOL_SIZE
     return filling.count() >= wanted
 

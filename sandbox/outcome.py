@@ -1,14 +1,44 @@
-"""What a run's result means: one pure function."""
+"""What a run's result means: pure functions.
+
+They rest on the runner's clock, exit statuses, byte counts and the kernel's own counters; never on
+text, which is the program's to forge.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from signal import Signals
+from signal import SIGXCPU, Signals
 
-from audit.models import Execution
-from sandbox.channel import RunResult
+from audit.models import Execution, LimitHit
+from sandbox.channel import RunLimits, RunResult
 
 Status = Execution.Status
+
+# What the program cannot say itself. Of output each stream has a sentence of its own.
+SENTENCES = {
+    LimitHit.WALL_TIME: "Time limit exceeded",
+    LimitHit.CPU_TIME: "CPU time limit exceeded",
+    LimitHit.MEMORY: "Out of memory",
+    LimitHit.PROCESSES: "Too many processes and threads",
+    LimitHit.FILE_SIZE: "File size limit exceeded",
+    LimitHit.WORKSPACE_BYTES: "/mnt/data is full",
+    LimitHit.WORKSPACE_INODES: "Too many files in /mnt/data",
+    LimitHit.TMP_BYTES: "/tmp is full",  # noqa: S108 - a sentence
+    LimitHit.TMP_INODES: "Too many files in /tmp",
+    LimitHit.SHM_BYTES: "/dev/shm is full",  # noqa: S108 - a sentence
+    LimitHit.SHM_INODES: "Too many files in /dev/shm",
+    LimitHit.KEPT_FILES: "Files are missing from the answer: there are too many",
+    LimitHit.KEPT_FILE_SIZE: "A file is missing from the answer: it is too large",
+    LimitHit.KEPT_BYTES: "Files are missing from the answer: together they are too large",
+}
+# Because of these something is missing from the answer, which is said also when all went well.
+INCOMPLETE = (LimitHit.KEPT_FILES, LimitHit.KEPT_FILE_SIZE, LimitHit.KEPT_BYTES)
+LEFT_OUT = {
+    "max_files": LimitHit.KEPT_FILES,
+    "file_bytes": LimitHit.KEPT_FILE_SIZE,
+    "total_bytes": LimitHit.KEPT_BYTES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +50,25 @@ class Verdict:
     stdout: str
     stderr: str
     stdout_cut: bool
+    limits_hit: tuple[LimitHit, ...] = ()
 
 
-def failure(message: str) -> Verdict:
+def failure(message: str, limits_hit: Iterable[str] = ()) -> Verdict:
     """A run that could not begin for a reason the program's author can mend."""
-    return _without_output(Status.FAILED, message, exit_code=1, signal="")
+    hit = in_order(LimitHit(name) for name in limits_hit)
+    return _without_output(Status.FAILED, message, exit_code=1, signal="", limits_hit=hit)
 
 
 def out_of_memory() -> Verdict:
-    return _without_output(Status.OUT_OF_MEMORY, "Out of memory", exit_code=137, signal="SIGKILL")
+    message, hit = SENTENCES[LimitHit.MEMORY], (LimitHit.MEMORY,)
+    return _without_output(
+        Status.OUT_OF_MEMORY, message, exit_code=137, signal="SIGKILL", limits_hit=hit
+    )
 
 
-def _without_output(status: Status, message: str, *, exit_code: int, signal: str) -> Verdict:
+def _without_output(
+    status: Status, message: str, *, exit_code: int, signal: str, limits_hit: tuple[LimitHit, ...]
+) -> Verdict:
     return Verdict(
         status=status,
         message=message,
@@ -40,45 +77,94 @@ def _without_output(status: Status, message: str, *, exit_code: int, signal: str
         stdout="",
         stderr=f"\n[sandbox] {message}\n",
         stdout_cut=False,
+        limits_hit=limits_hit,
     )
 
 
-def judge(result: RunResult) -> Verdict:
-    """The verdict rests on the runner's clock, the exit status and the kernel's count of
-    out-of-memory kills; never on text, which is the program's to forge."""
-    status, message, signal = _ending(result)
+def judge(result: RunResult, limits: RunLimits, also_hit: Iterable[LimitHit] = ()) -> Verdict:
+    """`also_hit`: what showed only when the run's files were collected.
+
+    A program that came up against a limit and coped with it has succeeded: the limit is noted, and
+    nothing is said of it to the caller.
+    """
+    hit = in_order([*limits_hit(result, limits), *also_hit])
+    status, ending, signal = _ending(result, hit)
     stdout_cut = result.stdout_bytes > len(result.stdout)
     stderr_cut = result.stderr_bytes > len(result.stderr)
-    notes = []
-    if stderr_cut:
-        notes.append(f"stderr truncated at {len(result.stderr)} bytes")
-    if stdout_cut:
-        notes.append("stdout length exceeded")
-        message = message or "stdout length exceeded"
-    if status in (Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.ABORTED) or signal:
-        notes.append(message)
+    output = ["stdout length exceeded"] if stdout_cut else []
+    has_succeeded = status == Status.SUCCEEDED
+    others = [
+        SENTENCES[one]
+        for one in hit
+        if one in SENTENCES and SENTENCES[one] != ending
+        if one in INCOMPLETE or not has_succeeded
+    ]
+    notes = [f"stderr truncated at {len(result.stderr)} bytes"] if stderr_cut else []
+    notes += [*output, *others, *([ending] if ending else [])]
     exit_code = result.exit_code
     if signal in Signals.__members__:
         exit_code = 128 + Signals[signal]
     return Verdict(
         status=status,
-        message=message,
+        message=next(iter([*([ending] if ending else []), *output, *others]), ""),
         exit_code=exit_code,
         signal=signal,
         stdout=decode(result.stdout, cut=stdout_cut),
         stderr=decode(result.stderr, cut=stderr_cut)
         + "".join(f"\n[sandbox] {note}\n" for note in notes),
         stdout_cut=stdout_cut,
+        limits_hit=hit,
     )
 
 
-def _ending(result: RunResult) -> tuple[Status, str, str]:
-    if result.reason == "timeout" or result.signal == "SIGXCPU":
-        return Status.TIMED_OUT, "Time limit exceeded", "SIGKILL"
+def limits_hit(result: RunResult, limits: RunLimits) -> Set[LimitHit]:
+    facts = {
+        LimitHit.WALL_TIME: result.reason == "timeout",
+        LimitHit.CPU_TIME: _used_up_cpu_time(result, limits.cpu_seconds),
+        LimitHit.MEMORY: result.oom_kills > 0,
+        LimitHit.PROCESSES: result.refused_forks > 0,
+        LimitHit.OUTPUT: result.stdout_bytes > len(result.stdout)
+        or result.stderr_bytes > len(result.stderr),
+        LimitHit.FILE_SIZE: "SIGXFSZ" in result.limit_signals,
+    }
+    return {one for one, is_hit in facts.items() if is_hit} | {LimitHit(n) for n in result.full}
+
+
+def _used_up_cpu_time(result: RunResult, seconds: int) -> bool:
+    """The signal alone proves nothing: anybody can send it. Nor does the time alone, which is that
+    of all processes. What ignores the signal is killed a second later.
+
+    On many kernels the limit counts ticks, and the report does not: on a busy machine that is a
+    fifth less.
+    """
+    spent = result.cpu_ms / 1000
+    if "SIGXCPU" in result.limit_signals or result.exit_code == 128 + SIGXCPU:
+        return spent >= seconds * 0.5
+    was_killed = result.signal == "SIGKILL" and result.reason == "exit" and not result.oom_kills
+    return was_killed and spent >= (seconds + 1) * 0.75
+
+
+def left_out(limits: Iterable[str]) -> list[LimitHit]:
+    """From what the collection says of its limits."""
+    return [LEFT_OUT[limit] for limit in limits]
+
+
+def in_order(hit: Iterable[LimitHit]) -> tuple[LimitHit, ...]:
+    every = set(hit)
+    return tuple(one for one in LimitHit if one in every)
+
+
+def _ending(result: RunResult, hit: Iterable[LimitHit]) -> tuple[Status, str, str]:
+    if result.reason == "timeout":
+        return Status.TIMED_OUT, SENTENCES[LimitHit.WALL_TIME], "SIGKILL"
     if result.reason == "cancelled":
         return Status.ABORTED, "Client disconnected", "SIGKILL"
-    if result.oom_kills and result.exit_code != 0:
-        return Status.OUT_OF_MEMORY, "Out of memory", "SIGKILL"
+    if LimitHit.CPU_TIME in hit and result.exit_code != 0:
+        return Status.TIMED_OUT, SENTENCES[LimitHit.CPU_TIME], "SIGKILL"
+    if LimitHit.MEMORY in hit and result.exit_code != 0:
+        return Status.OUT_OF_MEMORY, SENTENCES[LimitHit.MEMORY], "SIGKILL"
+    if result.signal == "SIGXFSZ":
+        return Status.FAILED, SENTENCES[LimitHit.FILE_SIZE], result.signal
     if result.signal:
         return Status.FAILED, f"Terminated by {result.signal}", result.signal
     if result.exit_code == 0:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from audit.models import SandboxContainer, SandboxSession
+from keys.limits import Limits
+from keys.models import APIKey
 from sandbox.channel import Channel
 from sandbox.confinement import confinement
 from sandbox.engines import engine
@@ -35,7 +39,7 @@ START_SECONDS = 60.0
 HOT_SECONDS = 15.0
 
 LEFT_BEHIND = "left behind by a run that did not finish"
-OLDER_IMAGE = "made from an older image"
+OUTDATED = "made from another image or with other limits"
 
 EVICT_IDLE = """
     UPDATE audit_sandboxcontainer SET state = 'gone', ended_at = now(), end_reason = %(reason)s
@@ -47,8 +51,15 @@ EVICT_IDLE = """
 
 
 def image() -> str:
-    """What a container must have been made from to be of use to this server."""
-    return f"{settings.SANDBOX_IMAGE} runner {VERSION}"
+    """What a container must have been made from to be of use to this server. The limits are in it:
+    a container from before they were tightened is not to serve after that."""
+    return f"{settings.SANDBOX_IMAGE} runner {VERSION} limits {confinement().digest}"
+
+
+def of_use(key: APIKey | None) -> dict[str, str]:
+    """What a container's row must say for it to be of use to a key; to the pool, where there is
+    none: a key with limits of its own takes no container from there."""
+    return {"image": image(), "limits": Limits.of(key).of_container()}
 
 
 def labels(container: SandboxContainer) -> dict[str, str]:
@@ -58,14 +69,16 @@ def labels(container: SandboxContainer) -> dict[str, str]:
     }
 
 
-def reserve(*, session: SandboxSession | None = None) -> SandboxContainer | None:
+def reserve(
+    *, session: SandboxSession | None = None, key: APIKey | None = None
+) -> SandboxContainer | None:
     """Room for one more container, as a row; None when the engine is full."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CAPACITY_LOCK])
         if _is_full():
             return None
         return SandboxContainer.objects.create(
-            image=image(),
+            **of_use(key),
             session=session,
             state=State.LEASED if session else State.STARTING,
         )
@@ -87,6 +100,7 @@ def boot(
     container: SandboxContainer,
     heartbeat: Callable[[], None] = nothing,
     *,
+    key: APIKey | None = None,
     hot_within: float = 0.0,
 ) -> bool:
     """Create the reserved container and wait until its runner answers; whether it is hot by then.
@@ -94,20 +108,26 @@ def boot(
     It starts with more CPU than it may have later: this is our work, and somebody may wait for it.
     Does not touch the database, so that threads can do it.
     """
-    warming_cpus = max(settings.SANDBOX_WARMING_CPUS, settings.SANDBOX_CPUS)
-    confined = confinement(cpus=warming_cpus)
+    limits = Limits.of(key)
+    confined = confinement(limits)
+    # What gVisor has given a container it cannot take back.
+    if not confined.under_gvisor:
+        confined = replace(confined, cpus=max(settings.SANDBOX_WARMING_CPUS, limits.cpus))
     engine().create(container.name, labels=labels(container), confinement=confined)
     heartbeat()
     with Channel(engine().attach(container.name), heartbeat=heartbeat) as channel:
         hello = channel.hello(timeout=START_SECONDS, hot_within=hot_within)
-    engine().limit_cpu(container.name, settings.SANDBOX_CPUS)
+    if not confined.under_gvisor:
+        engine().limit_cpu(container.name, limits.cpus)
     return hello.hot
 
 
-def start(container: SandboxContainer, heartbeat: Callable[[], None] = nothing) -> None:
+def start(
+    container: SandboxContainer, key: APIKey, heartbeat: Callable[[], None] = nothing
+) -> None:
     """Start a container for a run that waits for it."""
     try:
-        hot = boot(container, heartbeat)
+        hot = boot(container, heartbeat, key=key)
     except SandboxError as error:
         _forget(container, error)
         raise
@@ -148,9 +168,15 @@ def evict_one(reason: str, *, idle_seconds: float = 0.0) -> bool:
 
 def discard(container: SandboxContainer, reason: str) -> None:
     """End a container that is not to be used again."""
-    SandboxContainer.objects.filter(pk=container.pk, ended_at=None).update(
-        state=State.GONE, ended_at=timezone.now(), end_reason=reason[:100]
-    )
+    try:
+        SandboxContainer.objects.filter(pk=container.pk, ended_at=None).update(
+            state=State.GONE, ended_at=timezone.now(), end_reason=reason[:100]
+        )
+    except DatabaseError:
+        # Its row may say for a while that it can be used: then it had better not be there.
+        with suppress(SandboxError):
+            engine().remove(container.name)
+        raise
     remove(container)
 
 

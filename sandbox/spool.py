@@ -49,12 +49,13 @@ def _hold(parent: Path) -> _Held:
     while True:
         path = parent / new_id()
         path.mkdir(parents=True)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # A sweep may have come in between, when nobody held it yet.
-        if path.is_dir():
-            return _Held(parent, path, descriptor, os.getpid())
-        os.close(descriptor)
+        # A sweep may come in between as long as nobody holds it.
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.is_dir():
+                return _Held(parent, path, descriptor, os.getpid())
+            os.close(descriptor)
 
 
 def sweep(parent: Path) -> int:

@@ -20,6 +20,8 @@ from sandbox.errors import SandboxFileNotFound, StoreUnavailable
 INCOMING = ".incoming"
 # Far longer than it takes from the bytes to their row.
 ABANDONED_SECONDS = 3600
+# More often than a directory can be swept from under a file that comes into it.
+MOVES = 10
 
 
 @contextmanager
@@ -74,8 +76,7 @@ class IncomingFile:
         path = root() / store_key
         self.close()
         with _reporting():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Path(self._file.name).replace(path)
+            _move(Path(self._file.name), path)
             self._kept = path
             directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -128,7 +129,36 @@ def sweep_incoming() -> int:
 def kept_long_ago() -> Iterator[Path]:
     """Kept files, named by their ids, that are old enough to have a row."""
     before = time.time() - ABANDONED_SECONDS
-    for path in root().glob("[!.]*/*/*"):
+    for session in _sessions():
+        # It, or a file of it, may be deleted meanwhile.
         with suppress(FileNotFoundError):
-            if path.is_file() and path.stat().st_mtime < before:
-                yield path
+            for path in list(session.iterdir()):
+                with suppress(FileNotFoundError):
+                    if path.is_file() and path.stat().st_mtime < before:
+                        yield path
+
+
+def sweep_directories() -> None:
+    """Remove those of sessions that have no files: all were deleted one by one, or an upload
+    failed after its directory had been made. Nothing else would ever come back to them."""
+    for session in _sessions():
+        # Mostly there are files in it.
+        with suppress(OSError):
+            session.rmdir()
+
+
+def _sessions() -> Iterator[Path]:
+    with suppress(FileNotFoundError):
+        for prefix in list(root().iterdir()):
+            if not prefix.name.startswith("."):
+                yield from list(prefix.iterdir())
+
+
+def _move(source: Path, path: Path) -> None:
+    """Its directory may be swept just before the file is in it."""
+    for _ in range(MOVES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            source.replace(path)
+            return
+    source.replace(path)

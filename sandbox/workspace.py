@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 from audit.models import SandboxContainer, SandboxFile
+from keys.limits import Limits
 from sandbox import store
 from sandbox.channel import (
     Channel,
@@ -83,10 +84,10 @@ def _put_file(name: str, file: SandboxFile) -> PutFile:
     )
 
 
-def changes_from(desired: Desired) -> CollectRequest:
+def changes_from(desired: Desired, limits: Limits) -> CollectRequest:
     """What a run is told to send when it has ended."""
     known = {name: file.sha256 for name, file in desired.items()}
-    return CollectRequest(known=known, limits=limits())
+    return CollectRequest(known=known, limits=collect_limits(limits))
 
 
 def bring_out(channel: Channel, request: CollectRequest, desired: Desired) -> Collected:
@@ -115,11 +116,11 @@ def bring_out(channel: Channel, request: CollectRequest, desired: Desired) -> Co
     return collected
 
 
-def limits() -> CollectLimits:
+def collect_limits(limits: Limits) -> CollectLimits:
     return CollectLimits(
-        max_files=settings.SANDBOX_MAX_SESSION_FILES,
-        file_bytes=settings.SANDBOX_FILE_MB * MB,
-        total_bytes=settings.SANDBOX_WORKSPACE_MB * MB,
+        max_files=limits.max_session_files,
+        file_bytes=limits.file_mb * MB,
+        total_bytes=limits.files_mb * MB,
         depth=settings.SANDBOX_MAX_DEPTH,
         path_bytes=settings.SANDBOX_MAX_PATH,
     )

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from django.conf import settings as django_settings
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
@@ -17,6 +18,7 @@ from keys.models import APIKey
 from sandbox.engines import _engine, engine
 from sandbox.services import Caller
 from tests.containers import docker_engine
+from tests.engines import PrivateEngine
 from tests.fakes.engine import FakeEngine
 from tests.service import Service
 
@@ -84,6 +86,19 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         Service(directory=directory, database_url=url) as service,
     ):
         yield service
+
+
+@pytest.fixture(scope="session")
+def private_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
+    """One that may be killed, with the image in it. Whoever kills it starts it again."""
+    docker_engine()
+    engine = PrivateEngine(tmp_path_factory.mktemp("engine"))
+    try:
+        engine.start()
+        engine.load(django_settings.SANDBOX_IMAGE)
+        yield engine
+    finally:
+        engine.stop()
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,14 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import pytest
 from django.conf import settings
 
 from audit.ids import new_id
+from keys.limits import Limits
 from sandbox.channel import (
     Channel,
     Collection,
@@ -27,6 +29,7 @@ from sandbox.confinement import Confinement, confinement
 from sandbox.engines.base import Engine
 from sandbox.engines.docker import INSTALLATION_LABEL, DockerEngine
 from sandbox.errors import EngineUnavailable
+from sandbox.services import executing
 from sandbox.wire import Wire, nothing
 
 MB = 1024 * 1024
@@ -48,6 +51,12 @@ def docker_engine() -> DockerEngine:
     return engine
 
 
+def run_limits(**changes: float) -> RunLimits:
+    """Of a run that asks for nothing else, unless `changes` say so."""
+    values: dict[str, Any] = asdict(executing.run_limits(Limits.of(), None))
+    return RunLimits(**(values | {"output_bytes": MB, "cpu_seconds": 60} | changes))
+
+
 @dataclass(frozen=True)
 class Sandbox:
     engine: Engine
@@ -66,19 +75,15 @@ class Sandbox:
         *args: str,
         language: str = "py",
         wall_seconds: float = 30,
-        cpu_seconds: int = 30,
-        output_bytes: int = MB,
         abandoned: Callable[[], bool] = lambda: False,
+        **limits: int,
     ) -> RunResult:
-        limits = RunLimits(
-            wall_seconds=wall_seconds, cpu_seconds=cpu_seconds, output_bytes=output_bytes
-        )
         with self.attach() as channel:
             return channel.run(
                 language=language,
                 code=code if isinstance(code, bytes) else code.encode(),
                 args=args,
-                limits=limits,
+                limits=run_limits(wall_seconds=wall_seconds, **limits),
                 abandoned=abandoned,
             )
 

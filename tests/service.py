@@ -156,6 +156,17 @@ class Service:
         answer: dict[str, Any] = response.json()
         return answer
 
+    def resident_kb(self) -> int:
+        """The memory that gunicorn and its workers have."""
+        assert self.api
+        listed = subprocess.run(
+            ["ps", "-o", "rss=", "--sid", str(self.api.popen.pid)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return sum(map(int, listed.stdout.split()))
+
     def containers(self) -> dict[str, str]:
         """Name to state of what this service has on its engine."""
         listed = subprocess.run(
@@ -186,7 +197,8 @@ def wait_for_health(url: str, process: Process) -> None:
     while time.monotonic() < deadline:
         if process.popen.poll() is not None:
             break
-        with suppress(requests.ConnectionError):
+        # Accepted before a worker is there to answer, which takes its time on a busy machine.
+        with suppress(requests.ConnectionError, requests.Timeout):
             if requests.get(url + "/health", timeout=5).ok:
                 return
         time.sleep(0.1)

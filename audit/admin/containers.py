@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from audit.admin.records import DayRangeFilter, RecordAdmin, link
+from audit.admin.records import DayRangeFilter, RecordAdmin, link, shown
 from audit.models import SandboxContainer
 from keys.admin.theme import label
+from keys.visible import visible
 
 State = SandboxContainer.State
 STATES = {
@@ -28,7 +29,7 @@ class SandboxContainerAdmin(RecordAdmin[SandboxContainer]):
         "created_at",
         "last_used_at",
         "removed_at",
-        "end_reason",
+        "reason",
     )
     list_select_related = ("session",)
     list_filter = ("state", ("created_at", DayRangeFilter))
@@ -41,18 +42,26 @@ class SandboxContainerAdmin(RecordAdmin[SandboxContainer]):
                 "fields": (
                     ("name", "current_state"),
                     ("session_link", "image"),
+                    "limits",
                     ("created_at", "ready_at", "hot"),
                     ("last_used_at", "ended_at"),
-                    ("removed_at", "end_reason"),
+                    ("removed_at", "reason"),
                 )
             },
         ),
-        ("Workspace after its last run", {"fields": ("manifest",)}),
+        ("Workspace after its last run", {"fields": ("files",)}),
     )
+
+    reason = shown("end_reason")
 
     @admin.display(description="state")
     def current_state(self, container: SandboxContainer) -> str:
         return state(container)
+
+    @admin.display(description="files")
+    def files(self, container: SandboxContainer) -> str:
+        lines = [f"{digest}  {name}" for name, digest in sorted(container.manifest.items())]
+        return visible("\n".join(lines)) or "-"
 
     @admin.display(description="session")
     def session_link(self, container: SandboxContainer) -> str:

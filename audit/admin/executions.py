@@ -7,11 +7,19 @@ from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Left
 
-from audit.admin.records import DayRangeFilter, RecordAdmin, duration, link, size
+from audit.admin.records import (
+    DayRangeFilter,
+    RecordAdmin,
+    UserFilter,
+    duration,
+    link,
+    shown,
+    size,
+)
 from audit.ids import is_id
-from audit.models import Execution, SandboxFile, SandboxInput
-from audit.templatetags.visible import visible
+from audit.models import Execution, LimitHit, SandboxFile, SandboxInput
 from keys.admin.theme import label
+from keys.visible import visible
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -67,6 +75,26 @@ class LanguageFilter(admin.SimpleListFilter):
         return queryset.filter(language=self.value()) if self.value() else queryset
 
 
+class LimitFilter(admin.SimpleListFilter):
+    title = "limit"
+    parameter_name = "limit"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        return [(limit.value, str(limit.label)) for limit in LimitHit]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
+        limit = self.value()
+        return queryset.filter(limits_hit__contains=[limit]) if limit else queryset
+
+
+def limits_hit(run: Execution) -> list[str]:
+    """In words, where the words are known: a row may be newer than this."""
+    labels = dict(LimitHit.choices)
+    return [str(labels.get(name, visible(name))) for name in run.limits_hit]
+
+
 def outcome(run: Execution) -> str:
     return label(run.get_status_display(), STATUSES[Execution.Status(run.status)])
 
@@ -77,7 +105,10 @@ def facts(run: Execution) -> list[str]:
     user = f"user {visible(run.user_id)}" if run.user_id else ""
     time = "" if run.wall_ms is None else duration(run.wall_ms)
     memory = "" if run.memory_bytes is None else size(run.memory_bytes)
-    return [fact for fact in (run.language, ended, time, memory, str(run.key), user) if fact]
+    hit = limits_hit(run)
+    limits = f"at its limit of {', '.join(hit)}" if hit else ""
+    found = (run.language, ended, time, memory, limits, str(run.key), user)
+    return [fact for fact in found if fact]
 
 
 def files(run: Execution) -> dict[str, list[tuple[str, str]]]:
@@ -93,13 +124,16 @@ def files(run: Execution) -> dict[str, list[tuple[str, str]]]:
 
 @admin.register(Execution)
 class ExecutionAdmin(RecordAdmin[Execution]):
-    list_display = ("created_at", "outcome", "language", "beginning", "key", "user_id", "wall")
+    list_display = ("created_at", "outcome", "language", "beginning", "key", "user", "wall")
     list_select_related = ("key",)
     list_filter = (
         "status",
+        LimitFilter,
         LanguageFilter,
         "container_source",
         "key",
+        "key__issuer",
+        UserFilter,
         ("created_at", DayRangeFilter),
     )
     search_fields = (*LARGE, "user_id", "files__name", "id", "session__id")
@@ -110,10 +144,11 @@ class ExecutionAdmin(RecordAdmin[Execution]):
             "Outcome",
             {
                 "fields": (
-                    ("outcome", "message"),
+                    ("outcome", "explanation"),
                     ("exit_code", "signal"),
                     ("wall", "cpu"),
                     ("memory", "written"),
+                    "limits",
                     "steps",
                 )
             },
@@ -122,8 +157,8 @@ class ExecutionAdmin(RecordAdmin[Execution]):
             "Who and where",
             {
                 "fields": (
-                    ("key", "user_id"),
-                    ("entity_id", "client_address"),
+                    ("key", "user"),
+                    ("entity", "client_address"),
                     ("session_link", "container_link"),
                     ("container_source", "queued_at"),
                     ("created_at", "ended_at"),
@@ -177,6 +212,8 @@ class ExecutionAdmin(RecordAdmin[Execution]):
             }
         return super().render_change_form(request, context, add, change, form_url, obj)
 
+    user, entity, explanation = shown("user_id"), shown("entity_id"), shown("message")
+
     @admin.display(description="outcome")
     def outcome(self, run: Execution) -> str:
         return outcome(run)
@@ -202,6 +239,10 @@ class ExecutionAdmin(RecordAdmin[Execution]):
     @admin.display(description="output written")
     def written(self, run: Execution) -> str:
         return f"{size(run.stdout_bytes)} and {size(run.stderr_bytes)} of errors"
+
+    @admin.display(description="limits that it hit")
+    def limits(self, run: Execution) -> str:
+        return ", ".join(limits_hit(run)) or "-"
 
     @admin.display(description="steps")
     def steps(self, run: Execution) -> str:

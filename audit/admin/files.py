@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from django.contrib import admin
 from django.utils import timezone
 
-from audit.admin.records import DayRangeFilter, RecordAdmin, RecordInline, link, size
+from audit.admin.records import DayRangeFilter, RecordAdmin, RecordInline, link, shown, size
 from audit.models import SandboxFile, SandboxInput
-from audit.templatetags.visible import visible
 from keys.admin.theme import label
+from keys.visible import visible
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -29,8 +29,10 @@ class UsedByInline(RecordInline[SandboxInput, SandboxFile]):
     model = SandboxInput
     fk_name = "file"
     verbose_name_plural = "Sessions that were given it"
-    fields = ("session_link", "name")
+    fields = ("session_link", "path")
     readonly_fields = fields
+
+    path = shown("name")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SandboxInput]:
         return super().get_queryset(request).select_related("session").order_by("-pk")
@@ -44,7 +46,7 @@ class UsedByInline(RecordInline[SandboxInput, SandboxFile]):
 class SandboxFileAdmin(RecordAdmin[SandboxFile]):
     """What is known about a file. Its bytes are its owner's and not for this page."""
 
-    list_display = ("path", "state", "human_size", "content_type", "session_link", "created_at")
+    list_display = ("path", "state", "human_size", "media_type", "session_link", "created_at")
     list_select_related = ("session",)
     list_filter = ("read_only", ("created_at", DayRangeFilter))
     search_fields = ("name", "=id", "=session__id", "=sha256")
@@ -56,7 +58,7 @@ class SandboxFileAdmin(RecordAdmin[SandboxFile]):
             {
                 "fields": (
                     ("path", "state"),
-                    ("human_size", "content_type"),
+                    ("human_size", "media_type"),
                     ("read_only", "executable"),
                     "sha256",
                 )
@@ -73,6 +75,8 @@ class SandboxFileAdmin(RecordAdmin[SandboxFile]):
             },
         ),
     )
+
+    media_type = shown("content_type")
 
     @admin.display(description="name")
     def path(self, file: SandboxFile) -> str:

@@ -10,14 +10,16 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import RangeDateFilter
+from unfold.contrib.filters.admin import RangeDateFilter, TextFilter
 from unfold.paginator import InfinitePaginator
 from unfold.utils import parse_date_str
 
-from audit.templatetags.visible import visible
 from keys.admin.theme import ModelAdmin, TabularInline
+from keys.visible import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
@@ -66,6 +68,17 @@ class DayRangeFilter(RangeDateFilter):
         return day and timezone.make_aware(datetime.combine(day, at))
 
 
+class UserFilter(TextFilter):
+    """One user's, whole: a part would be looked for in every row."""
+
+    title = "user"
+    parameter_name = "user"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Row]) -> QuerySet[Row]:
+        user_id = self.value()
+        return queryset.filter(user_id=user_id.replace("\0", "")) if user_id else queryset
+
+
 class RecordInline(ReadOnly, TabularInline[Row, Parent]):
     extra = 0
     per_page = 20
@@ -78,6 +91,16 @@ def link(row: Model | None, text: str | None = None) -> str:
     url = reverse(f"admin:{row._meta.label_lower.replace('.', '_')}_change", args=(quote(row.pk),))
     text = visible(str(row) if text is None else text)
     return format_html('<a class="text-link" href="{}">{}</a>', url, text)
+
+
+def shown(column: str) -> Callable[[Any, Any], str]:
+    """A column that others filled, with nothing in it hidden or out of order."""
+
+    @admin.display(description=column.removesuffix("_id").replace("_", " "))
+    def show(self: Any, row: Model) -> str:
+        return visible(getattr(row, column)) or "-"
+
+    return show
 
 
 def duration(milliseconds: float | None) -> str:

@@ -11,13 +11,14 @@ from audit.admin.records import (
     DayRangeFilter,
     RecordAdmin,
     RecordInline,
+    UserFilter,
     count,
     duration,
     link,
+    shown,
     size,
 )
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxInput, SandboxSession
-from audit.templatetags.visible import visible
 from keys.admin.theme import label
 
 if TYPE_CHECKING:
@@ -95,8 +96,10 @@ class InputInline(RecordInline[SandboxInput, SandboxSession]):
 class ContainerInline(RecordInline[SandboxContainer, SandboxSession]):
     model = SandboxContainer
     verbose_name_plural = "Containers"
-    fields = ("container", "current_state", "created_at", "removed_at", "end_reason")
+    fields = ("container", "current_state", "created_at", "removed_at", "reason")
     readonly_fields = fields
+
+    reason = shown("end_reason")
 
     @admin.display(description="name")
     def container(self, container: SandboxContainer) -> str:
@@ -122,7 +125,14 @@ class SandboxSessionAdmin(RecordAdmin[SandboxSession]):
         "expires_at",
     )
     list_select_related = ("key",)
-    list_filter = ("origin", "kind", "key", ("created_at", DayRangeFilter))
+    list_filter = (
+        UserFilter,
+        "origin",
+        "kind",
+        "key",
+        "key__issuer",
+        ("created_at", DayRangeFilter),
+    )
     search_fields = ("=id", "=user_id", "=entity_id", "=resource_id", "=hint")
     search_help_text = "A whole session, user, entity or resource id, or a hint"
     inlines = (ExecutionInline, FileInline, InputInline, ContainerInline)
@@ -134,15 +144,18 @@ class SandboxSessionAdmin(RecordAdmin[SandboxSession]):
                 "fields": (
                     ("id", "state"),
                     ("key", "origin"),
-                    ("user_id", "entity_id"),
-                    ("kind", "resource_id"),
-                    ("version", "hint"),
+                    ("user", "entity"),
+                    ("kind", "resource"),
+                    ("version", "runtime_hint"),
                     ("created_at", "last_used_at"),
                     ("expires_at", "ended_at"),
                 )
             },
         ),
     )
+
+    user, entity = shown("user_id"), shown("entity_id")
+    resource, runtime_hint = shown("resource_id"), shown("hint")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SandboxSession]:
         return (
@@ -158,10 +171,6 @@ class SandboxSessionAdmin(RecordAdmin[SandboxSession]):
     def state(self, session: SandboxSession) -> str:
         text = state(session)
         return label(text, STATES.get(text))
-
-    @admin.display(description="user")
-    def user(self, session: SandboxSession) -> str:
-        return visible(session.user_id) or "-"
 
     @admin.display(description="runs")
     def runs(self, session: SandboxSession) -> int:

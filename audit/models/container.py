@@ -37,6 +37,7 @@ class SandboxContainer(models.Model):
         SandboxSession, models.SET_NULL, null=True, blank=True, related_name="containers"
     )
     image = models.CharField(max_length=255)
+    limits = models.CharField(max_length=255, blank=True, help_text="What it was made with.")
     manifest = models.JSONField(
         default=dict,
         editable=False,
@@ -48,6 +49,12 @@ class SandboxContainer(models.Model):
     )
     ready_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(default=timezone.now)
+    last_use = models.CharField(
+        max_length=LENGTH,
+        blank=True,
+        editable=False,
+        help_text="The lease of the last run that ended in it, which it is to confirm.",
+    )
     ended_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=100, blank=True)

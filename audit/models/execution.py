@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.utils import timezone
 
@@ -64,6 +65,9 @@ class Execution(models.Model):
     message = models.CharField(max_length=255, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
     signal = models.CharField(max_length=16, blank=True)
+    limits_hit = models.JSONField(
+        default=list, blank=True, help_text="Which limits it came up against; a list of `LimitHit`."
+    )
     stdout = models.TextField(blank=True)
     stderr = models.TextField(blank=True)
     stdout_bytes = models.BigIntegerField(default=0, help_text="Written, also past the limit.")
@@ -99,6 +103,11 @@ class Execution(models.Model):
                 fields=["queued_at"],
                 condition=models.Q(status="running"),
                 name="execution_running",
+            ),
+            GinIndex(
+                fields=["limits_hit"],
+                opclasses=["jsonb_path_ops"],
+                name="execution_limits_hit",
             ),
         ]
 

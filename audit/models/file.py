@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from audit.ids import LENGTH, new_id
 from audit.models.session import SandboxSession
+from keys.visible import visible
 
 if TYPE_CHECKING:
     from audit.models.execution import Execution
@@ -56,7 +57,7 @@ class SandboxFile(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return visible(self.name)
 
     @property
     def store_key(self) -> str:
@@ -77,4 +78,4 @@ class SandboxInput(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return visible(self.name)

@@ -1,64 +1,51 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from unfold.enums import ActionVariant
 
+from keys.admin.filters import KINDS, STATES, KindFilter, StateFilter
+from keys.admin.forms import ACCESS_FIELDSET, LIMIT_FIELDSETS, APIKeyForm, RotateForm
+from keys.admin.issued import issued
 from keys.admin.theme import ModelAdmin, action, label
 from keys.models import APIKey
+from keys.visible import visible
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
-STATES = {"usable": "success", "expired": "warning", "revoked": "danger"}
-
-
-def env(base: str, secret: str) -> str:
-    return f"LIBRECHAT_CODE_BASEURL={base}\nLIBRECHAT_CODE_API_KEY={secret}"
-
-
-class APIKeyForm(forms.ModelForm[APIKey]):
-    class Meta:
-        model = APIKey
-        fields = ("name", "expires_at", "note")
-
-    def clean_expires_at(self) -> datetime | None:
-        expires_at: datetime | None = self.cleaned_data["expires_at"]
-        if self.instance.pk is None and expires_at and expires_at <= timezone.now():
-            raise forms.ValidationError("A new key must expire in the future, or never.")
-        return expires_at
-
-
-class StateFilter(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
-    ) -> list[tuple[str, str]]:
-        return [(state, state.capitalize()) for state in STATES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> QuerySet[APIKey]:
-        now = timezone.now()
-        match self.value():
-            case "usable":
-                return queryset.filter(revoked_at=None).exclude(expires_at__lte=now)
-            case "expired":
-                return queryset.filter(revoked_at=None, expires_at__lte=now)
-            case "revoked":
-                return queryset.exclude(revoked_at=None)
-        return queryset
+OWN_FIELDSETS: tuple[Any, ...] = (
+    (None, {"fields": ("name", "expires_at", "owner", "note")}),
+    ACCESS_FIELDSET,
+    *LIMIT_FIELDSETS,
+)
+USE_FIELDSET: tuple[Any, ...] = (
+    "Use",
+    {
+        "fields": (
+            ("beginning", "state"),
+            ("created_at", "revoked_at"),
+            ("last_used_at", "runs"),
+            "former_until",
+        )
+    },
+)
+TENANT_FIELDSET: tuple[Any, ...] = (
+    "Tenant of an issuer",
+    {
+        "description": "Made by its first valid token. Limits, scopes and networks are the "
+        "issuer's, which can also be turned off.",
+        "fields": (("issuer_link", "tenant"),),
+    },
+)
 
 
 @admin.register(APIKey)
@@ -67,29 +54,56 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
     one of Django's messages: those pass through a cookie or the session table."""
 
     form = APIKeyForm
-    list_display = ("name", "beginning", "state", "created_at", "last_used_at", "runs")
-    list_filter = (StateFilter,)
-    search_fields = ("name", "prefix", "note")
-    readonly_fields = ("beginning", "state", "created_at", "last_used_at", "revoked_at", "runs")
-    fieldsets = (
-        (None, {"fields": ("name", "expires_at", "note")}),
-        (
-            "Use",
-            {
-                "fields": (
-                    ("beginning", "state"),
-                    ("created_at", "revoked_at"),
-                    ("last_used_at", "runs"),
-                )
-            },
-        ),
+    list_display = (
+        "__str__",
+        "kind",
+        "beginning",
+        "state",
+        "owner",
+        "created_at",
+        "last_used_at",
+        "runs",
     )
-    add_fieldsets = ((None, {"fields": ("name", "expires_at", "note")}),)
+    list_filter = (KindFilter, StateFilter, "issuer")
+    list_select_related = ("issuer",)
+    search_fields = ("name", "prefix", "owner", "note", "=tenant_id")
+    readonly_fields = (
+        "beginning",
+        "kind",
+        "state",
+        "created_at",
+        "last_used_at",
+        "revoked_at",
+        "former_until",
+        "runs",
+        "issuer_link",
+        "tenant",
+    )
     actions = ("revoke_selected",)
-    actions_detail = ("revoke",)
+    actions_detail = ("rotate", "revoke")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[APIKey]:
         return super().get_queryset(request).annotate(run_count=Count("executions"))
+
+    def get_fieldsets(self, request: HttpRequest, obj: APIKey | None = None) -> tuple[Any, ...]:
+        if obj is None:
+            return OWN_FIELDSETS
+        if obj.kind == "tenant":
+            return (TENANT_FIELDSET, USE_FIELDSET)
+        return (*OWN_FIELDSETS, USE_FIELDSET)
+
+    @admin.display(description="kind")
+    def kind(self, key: APIKey) -> str:
+        return label(KINDS[key.kind])
+
+    @admin.display(description="issuer")
+    def issuer_link(self, key: APIKey) -> str:
+        address = reverse("admin:keys_issuer_change", args=(key.issuer_id,))
+        return format_html('<a class="text-link" href="{}">{}</a>', address, key.issuer)
+
+    @admin.display(description="tenant")
+    def tenant(self, key: APIKey) -> str:
+        return visible(key.tenant_id)
 
     @admin.display(description="begins with")
     def beginning(self, key: APIKey) -> str:
@@ -138,17 +152,35 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
     def response_add(
         self, request: HttpRequest, obj: APIKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        scheme, host = request.scheme, request.get_host()
-        base = f"{scheme}://{host}"
-        context = self.admin_site.each_context(request) | {
-            "title": "API key issued",
-            "opts": self.opts,
-            "key": obj,
-            "base": base,
-            "env_with_header": env(base, obj.secret),
-            "env_with_url": env(f"{scheme}://any:{obj.secret}@{host}", obj.secret),
-        }
-        return TemplateResponse(request, "keys/issued.html", context)
+        return issued(request, obj, "API key issued", self.page_context(request))
+
+    def page_context(self, request: HttpRequest) -> dict[str, Any]:
+        return self.admin_site.each_context(request) | {"opts": self.opts}
+
+    def has_rotate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        usable = APIKey.objects.revocable().usable()
+        if object_id and not usable.filter(pk=object_id).exists():
+            return False
+        return super().has_change_permission(request)
+
+    @action(
+        description="Rotate",
+        permissions=("rotate",),
+        icon="autorenew",
+        variant=ActionVariant.DEFAULT,
+    )
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        key = APIKey.objects.get(pk=object_id)
+        form = RotateForm(request.POST or None)
+        if form.is_valid():
+            hours = form.cleaned_data["grace_hours"]
+            if key.rotate(timedelta(hours=hours)):
+                self.log_change(request, key, f"Rotated, {hours} hours of grace.")
+                return issued(request, key, "New secret", self.page_context(request))
+            self.message_user(request, f"{key} was just changed by somebody else.", "ERROR")
+            return HttpResponseRedirect(reverse("admin:keys_apikey_change", args=(object_id,)))
+        context = self.page_context(request) | {"title": "Rotate", "key": key, "form": form}
+        return TemplateResponse(request, "keys/rotate.html", context)
 
     @action(
         description="Revoke", permissions=("revoke",), icon="block", variant=ActionVariant.DANGER
@@ -174,14 +206,10 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
             for key in keys:
                 key.revoke()
                 self.log_change(request, key, "Revoked.")
-                self.message_user(request, f"{key.name} is revoked.", messages.SUCCESS)
+                self.message_user(request, f"{key} is revoked.", messages.SUCCESS)
             return None
         if not keys:
             self.message_user(request, "None of these can be revoked.", messages.WARNING)
             return None
-        context = self.admin_site.each_context(request) | {
-            "title": "Revoke",
-            "opts": self.opts,
-            "keys": keys,
-        }
+        context = self.page_context(request) | {"title": "Revoke", "keys": keys}
         return TemplateResponse(request, "keys/revoke.html", context)

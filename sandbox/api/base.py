@@ -1,16 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from keys.authentication import APIRequest
+from keys.models import KeyScope
+from keys.permissions import InScope
 from sandbox.services import StepClock
 
 PROFILES = ("default", "stateful")
@@ -30,6 +33,8 @@ class JSONWhateverIsAccepted(DefaultContentNegotiation):
 
 
 class SandboxView(APIView):
+    scope: ClassVar[KeyScope]
+    permission_classes: Sequence[type[BasePermission]] = (IsAuthenticated, InScope)
     request: APIRequest
     clock: StepClock
     content_negotiation_class = JSONWhateverIsAccepted

@@ -19,11 +19,15 @@ KINDS = ("skill", "agent", "user")
 def caller(
     request: APIRequest, scope: Scope = NO_SCOPE, *, user_id: str = "", entity_id: str = ""
 ) -> Caller:
-    """The user is what LibreChat says: hints within the key, never proof of anything."""
+    """A token proves its user, whatever else the request says. Without one the user is what
+    LibreChat says: hints within the key, never proof of anything."""
+    proven = request.user.user_id
     return Caller(
         key=request.auth,
+        user_is_proven=proven != "",
         user_id=(
-            label(header_text(request.headers.get("User-Id", "")))
+            proven
+            or label(header_text(request.headers.get("User-Id", "")))
             or (scope.resource_id if scope.kind == USER else "")
             or user_id
         ),

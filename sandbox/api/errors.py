@@ -104,7 +104,7 @@ def handle(exception: Exception, context: Mapping[str, Any]) -> Response | None:
     if isinstance(exception, AtCapacity):
         return too_many(str(exception), exception.retry_after_seconds)
     if isinstance(exception, exceptions.Throttled):
-        return too_many("Too many requests", getattr(exception, "wait", None) or 1)
+        return too_many(str(exception.detail), getattr(exception, "wait", None) or 1)
     if isinstance(exception, exceptions.APIException):
         return refusal(exception)
     for kind, status, body in ANSWERS:

@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from audit.ids import is_id
 from audit.models import SandboxFile
 from keys.authentication import APIRequest
+from keys.models import KeyScope
 from sandbox import services
 from sandbox.api import downloads, listings, uploads, wire
 from sandbox.api.base import SandboxView
@@ -28,6 +29,7 @@ class Health(SandboxView):
 
 
 class Exec(SandboxView):
+    scope = KeyScope.EXEC
     parser_classes = (BoundedJSONParser,)
 
     def post(self, request: APIRequest) -> Response:
@@ -44,17 +46,23 @@ class Exec(SandboxView):
 class Programmatic(SandboxView):
     """LibreChat 0.8.3 and later ask here for runs that call the model's tools."""
 
+    scope = KeyScope.EXEC
+
     def post(self, request: APIRequest) -> Response:
         error = "Programmatic tool calling is not supported by this server version"
         return Response({"error": error}, 501)
 
 
 class ProgrammaticCancel(SandboxView):
+    scope = KeyScope.EXEC
+
     def post(self, request: APIRequest) -> Response:
         return Response({"error": "No such programmatic request"}, 404)
 
 
 class Upload(SandboxView):
+    scope = KeyScope.FILES
+
     def post(self, request: APIRequest) -> Response:
         with uploads.receive(request, batch=False) as received:
             result = keep(request, received)
@@ -62,6 +70,8 @@ class Upload(SandboxView):
 
 
 class UploadBatch(SandboxView):
+    scope = KeyScope.FILES
+
     def post(self, request: APIRequest) -> Response:
         with uploads.receive(request, batch=True) as received:
             result = keep(request, received) if received.complete else None
@@ -80,6 +90,8 @@ def keep(request: APIRequest, received: uploads.Received) -> services.UploadResu
 
 
 class Download(SandboxView):
+    scope = KeyScope.FILES
+
     def get(self, request: APIRequest, session_id: str, file_id: str) -> FileResponse:
         return downloads.download(self.file(request, session_id, file_id))
 
@@ -93,6 +105,8 @@ class Download(SandboxView):
 
 
 class SessionFiles(SandboxView):
+    scope = KeyScope.FILES
+
     def get(self, request: APIRequest, session_id: str) -> Response:
         scope = scope_named(request.query_params)
         if not is_id(session_id):
@@ -108,6 +122,8 @@ class SessionFiles(SandboxView):
 class SessionObject(SandboxView):
     """Metadata, although official servers' insides have the bytes under this path."""
 
+    scope = KeyScope.FILES
+
     def get(self, request: APIRequest, session_id: str, file_id: str) -> Response:
         scope = scope_named(request.query_params)
         check_ids(session_id, file_id)
@@ -119,6 +135,8 @@ class SessionObject(SandboxView):
 
 
 class SessionFile(SandboxView):
+    scope = KeyScope.FILES
+
     def delete(self, request: APIRequest, session_id: str, file_id: str) -> Response:
         return delete(request, session_id, file_id)
 

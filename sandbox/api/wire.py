@@ -32,6 +32,8 @@ def outcome(outcome: Outcome, request: RunRequest, *, user_id: str) -> Answer:
         "memory": execution.memory_bytes,
         "language": LANGUAGE[request.language],
     }
+    if execution.limits_hit:
+        answer["limits_hit"] = execution.limits_hit
     if outcome.skipped.reasons:
         answer["artifact_truncation"] = truncation(outcome.skipped)
     if outcome.deleted:

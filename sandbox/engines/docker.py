@@ -13,6 +13,7 @@ import docker
 import requests
 from django.conf import settings
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.transport import UnixHTTPAdapter
 from docker.types import LogConfig, Ulimit
 from docker.utils import kwargs_from_env, parse_host
 
@@ -26,6 +27,9 @@ INSTALLATION_LABEL = "interpreter.installation"
 # Of any one call. A container that starts on a busy machine is what takes longest.
 CALL_SECONDS = 30
 CPU_PERIOD = 100_000
+# gVisor's kernel is a process of the host, and has some threads there for each process of its own,
+# dozens where these are many. When it gets no more, the whole container ends.
+HOST_TASKS_OF_GVISOR = 64
 
 
 ATTACH = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
@@ -64,6 +68,9 @@ class DockerEngine:
     def create(self, name: str, *, labels: Mapping[str, str], confinement: Confinement) -> None:
         with _reporting(name):
             client = self._client()
+            config = client.create_host_config(**host_config(confinement))
+            # docker-py has no argument for it.
+            config["MaskedPaths"] = list(confinement.masked_paths)
             client.create_container(
                 confinement.image,
                 name=name,
@@ -75,7 +82,7 @@ class DockerEngine:
                 network_disabled=True,
                 # PID 1 ignores SIGTERM, for which an engine that shuts down would wait in vain.
                 stop_signal="SIGKILL",
-                host_config=client.create_host_config(**host_config(confinement)),
+                host_config=config,
             )
         try:
             with _reporting(name):
@@ -155,6 +162,12 @@ class DockerEngine:
             client = docker.APIClient(
                 version=self._version or "auto", timeout=self._call_seconds, **kwargs_from_env()
             )
+            if self._socket_path:
+                # Its own one keeps a connection open for each of the last 25 URLs, which have
+                # containers' names in them, and does not listen to `num_pools`.
+                url = UNIX + self._socket_path
+                adapter = UnixHTTPAdapter(url, self._call_seconds, pool_connections=1)
+                client.mount("http+docker://", adapter)
             # To ask for it takes a call, and there are as many clients as threads.
             self._version = client.api_version
             # Neither a proxy nor a password from ~/.netrc is for a socket, and to look for them
@@ -170,7 +183,7 @@ def host_config(confinement: Confinement) -> dict[str, Any]:
         "network_mode": "none",
         "cap_drop": ["ALL"],
         "cap_add": list(confinement.capabilities),
-        "security_opt": ["no-new-privileges"],
+        "security_opt": ["no-new-privileges", f"seccomp={confinement.seccomp}"],
         "read_only": True,
         # Docker's own /dev/shm has no limit on inodes, so it gets a mount like the others.
         "tmpfs": {mount.path: _mount_options(mount) for mount in confinement.mounts},
@@ -184,15 +197,9 @@ def host_config(confinement: Confinement) -> dict[str, Any]:
         # With `nano_cpus` instead, a later update of the limit is refused.
         "cpu_period": CPU_PERIOD,
         "cpu_quota": int(confinement.cpus * CPU_PERIOD),
-        "pids_limit": confinement.pids,
-        # None for processes: the kernel counts those of a uid in all containers together.
+        "pids_limit": confinement.pids * (HOST_TASKS_OF_GVISOR if confinement.under_gvisor else 1),
         "ulimits": [
-            Ulimit(name="nofile", soft=confinement.open_files, hard=confinement.open_files),
-            Ulimit(name="fsize", soft=confinement.file_bytes, hard=confinement.file_bytes),
-            # Not 0, with which the host's handler of core dumps, if any, would still be started.
-            Ulimit(name="core", soft=1, hard=1),
-            Ulimit(name="memlock", soft=0, hard=0),
-            Ulimit(name="msgqueue", soft=0, hard=0),
+            Ulimit(name=name, soft=value, hard=value) for name, value in _ulimits(confinement)
         ],
         # Otherwise the engine writes all that goes through stdout to the host's disk.
         "log_config": LogConfig(type="none"),
@@ -201,6 +208,19 @@ def host_config(confinement: Confinement) -> dict[str, Any]:
         "restart_policy": {"Name": "no"},
         "runtime": confinement.runtime or None,
     }
+
+
+def _ulimits(confinement: Confinement) -> Iterator[tuple[str, int]]:
+    yield "nofile", confinement.open_files
+    yield "fsize", confinement.file_bytes
+    # Not 0, with which the host's handler of core dumps, if any, would still be started.
+    yield "core", 1
+    yield "memlock", 0
+    yield "msgqueue", 0
+    # Processes: only where each container has a kernel of its own. The host's counts those of a
+    # uid in all containers together.
+    if confinement.under_gvisor:
+        yield "nproc", confinement.pids
 
 
 def _mount_options(mount: Mount) -> str:

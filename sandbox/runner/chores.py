@@ -12,6 +12,7 @@ from . import collecting, removing, resetting, source, writing
 from .caches import copy_caches
 from .layout import Layout
 from .protocol import Control
+from .room import full
 from .source import Source
 from .stream import Stream
 
@@ -71,6 +72,9 @@ class Chores:
         unwritten = writing.put(self._layout.workspace, message["files"], content)
         if unwritten:
             text = f"no room in the workspace for {unwritten[0]}"
-            self._stream.reply(request, {"error": "full", "message": text})
+            # What was written in part is gone again, so that there may be bytes left now.
+            no_place = "workspace_inodes" in full(self._layout)
+            limits = ["workspace_inodes" if no_place else "workspace_bytes"]
+            self._stream.reply(request, {"error": "full", "message": text, "limits": limits})
         else:
             self._stream.reply(request, {"ok": True})

@@ -32,9 +32,13 @@ class Found(NamedTuple):
 class Skips:
     reasons: dict[str, int] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
+    # Of the request, as it names them.
+    limits: set[str] = field(default_factory=set)
 
-    def add(self, reason: str, name: str) -> None:
+    def add(self, reason: str, name: str, limit: str = "") -> None:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        if limit:
+            self.limits.add(limit)
         if len(self.names) < MAX_SKIPPED_NAMES:
             self.names.append(os.fsencode(name).decode(errors="replace")[:MAX_DATA])
 
@@ -95,7 +99,11 @@ def collect(path: str, request_id: int, request: Control, stream: Stream) -> Non
         files = dict(_within_limits(workspace, walk, request))
         answer: Control = {
             "files": [{**file._asdict(), "sha256": digest} for file, digest in files.items()],
-            "skipped": {"reasons": walk.skips.reasons, "names": walk.skips.names},
+            "skipped": {
+                "reasons": walk.skips.reasons,
+                "names": walk.skips.names,
+                "limits": sorted(walk.skips.limits),
+            },
             "kept_back": [
                 file.name for file in walk.found if file.name in known and file not in files
             ],
@@ -114,10 +122,12 @@ def _within_limits(workspace: int, walk: Walk, request: Control) -> Iterator[tup
     room: int = request["total_bytes"]
     places: int = request["max_files"]
     for file in sorted(walk.found, key=lambda file: file.name not in request["known"]):
-        if file.size > min(request["file_bytes"], room):
-            walk.skips.add("size", file.name)
+        if file.size > request["file_bytes"]:
+            walk.skips.add("size", file.name, "file_bytes")
+        elif file.size > room:
+            walk.skips.add("size", file.name, "total_bytes")
         elif not places:
-            walk.skips.add("max_files", file.name)
+            walk.skips.add("max_files", file.name, "max_files")
         else:
             try:
                 digest = _hash(workspace, file)

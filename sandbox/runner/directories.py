@@ -6,6 +6,7 @@ Runs as the sandbox's user only, and only while no program does.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -27,7 +28,12 @@ def open_directory(name: str, parent: int | None) -> int:
         # It is a directory and no link, or the error would be another one.
         os.chmod(name, OWNER_ALL, dir_fd=parent)
         directory = os.open(name, DIRECTORY, dir_fd=parent)
-    mode = stat.S_IMODE(os.fstat(directory).st_mode)
+    status = os.fstat(directory)
+    # gVisor's kernel follows a link all the same, if that leads to a directory.
+    if not os.path.samestat(status, os.stat(name, dir_fd=parent, follow_symlinks=False)):
+        os.close(directory)
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+    mode = stat.S_IMODE(status.st_mode)
     if mode & OWNER_ALL != OWNER_ALL:
         os.fchmod(directory, mode | OWNER_ALL)
     return directory

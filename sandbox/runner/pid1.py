@@ -11,6 +11,7 @@ from .helping import Helpers
 from .layout import Layout
 from .preloaded import Zygote
 from .privileges import confine_self, name_self
+from .refusing import refuse_what_would_stay
 from .server import Server
 from .stream import Stream
 from .supervisor import Pid1
@@ -20,6 +21,7 @@ PLAIN = "--plain"
 
 def main() -> None:
     confine_self()
+    refuse_what_would_stay()
     name_self(b"runner")
     os.umask(0o022)
     # What is here now is shared with every helper; a collection would only copy its pages.

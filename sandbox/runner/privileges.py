@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
 
 SANDBOX_UID = 10001
 # Of the preloaded interpreter: programs can do nothing to it, nor it to anything.
@@ -47,16 +50,34 @@ def confine_self() -> None:
     Programs get nothing at all: without a bounding set no file or exec can give them anything.
     PID 1 cannot be read or traced by them, whatever its memory holds.
     """
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     # Inheritable for the zygote, which needs them after its exec; the kernel lets nobody add to
     # that set what is no longer in the bounding set.
     _set_capabilities(NEEDED | 1 << CAP_SETPCAP, inheritable=NEEDED)
-    for capability in range(last + 1):
-        _prctl(PR_CAPBSET_DROP, capability)
-    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    _drop_bounding_set()
+    _clear_ambient_set()
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
     _prctl(PR_SET_DUMPABLE, 0)
     _set_capabilities(NEEDED, inheritable=NEEDED)
+
+
+def _drop_bounding_set() -> None:
+    for capability in count():
+        try:
+            _prctl(PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            # The kernel knows no more of them; not every runtime says in /proc which is the last.
+            if error.errno == errno.EINVAL and capability:
+                return
+            raise
+
+
+def _clear_ambient_set() -> None:
+    try:
+        _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    except OSError as error:
+        # A kernel without such a set, as gVisor's.
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def become_zygote() -> None:
@@ -104,11 +125,31 @@ def sacrifice_self(score: int = 1000) -> None:
     os.close(file)
 
 
-def limit_self(cpu_seconds: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+@dataclass(frozen=True)
+class ProcessLimits:
+    """Of each process of a program."""
+
+    cpu_seconds: int
+    open_files: int
+    file_bytes: int
+
+
+def limit_self(limits: ProcessLimits) -> None:
+    # The signal that comes first can be told from one that somebody has sent.
+    _lower(resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1)
+    _lower(resource.RLIMIT_NOFILE, limits.open_files, limits.open_files)
+    _lower(resource.RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes)
     # No core dump. With 0 the kernel would still hand it to a program of the host, if its
     # core_pattern names one.
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
+def _lower(which: int, soft: int, hard: int) -> None:
+    """Never to more than the container has, which only root could."""
+    most = resource.getrlimit(which)[1]
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
+    resource.setrlimit(which, (soft, hard))
 
 
 def kill_processes_of(uid: int) -> None:
@@ -126,6 +167,16 @@ def kill_processes_of(uid: int) -> None:
             os.kill(-1, signal.SIGKILL)
     finally:
         os.setresuid(0, 0, 0)
+
+
+@contextmanager
+def acting_as(uid: int) -> Iterator[None]:
+    """What is made meanwhile is that user's. While no program runs: nothing else is given up."""
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def _set_capabilities(permitted: int, inheritable: int = 0) -> None:

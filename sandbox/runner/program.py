@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 from .directories import open_workspace
@@ -16,6 +16,7 @@ from .languages import Language, environment
 from .layout import Layout
 from .privileges import (
     SANDBOX_UID,
+    ProcessLimits,
     become_sandbox_user,
     belong_to_self,
     limit_self,
@@ -23,6 +24,8 @@ from .privileges import (
 )
 from .source import Source, place
 
+# Of a program, for the way to the process that it is to run in.
+PARTS = ("layout", "language", "source", "limits")
 RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 
@@ -38,6 +41,8 @@ class Ending:
     cpu_seconds: float = 0.0
     # Of the largest process.
     peak_memory_bytes: int = 0
+    # The signals that any of them has died of.
+    signals: set[int] = field(default_factory=set)
 
 
 class Process(Protocol):
@@ -69,7 +74,7 @@ class Program:
     language: Language
     source: Source
     args: list[str]
-    cpu_seconds: int
+    limits: ProcessLimits
 
     def place(self) -> str | None:
         return place(self.layout, self.source) if self.language.beside_files else None
@@ -83,8 +88,8 @@ class Program:
         )
 
     def message(self) -> dict[str, Any]:
-        parts = {name: vars(getattr(self, name)) for name in ("layout", "language", "source")}
-        return {**parts, "args": self.args, "cpu_seconds": self.cpu_seconds}
+        parts = {name: vars(getattr(self, name)) for name in PARTS}
+        return {**parts, "args": self.args}
 
 
 def program_from(values: dict[str, Any]) -> Program:
@@ -94,7 +99,7 @@ def program_from(values: dict[str, Any]) -> Program:
         language=Language(**values["language"]),
         source=Source(**values["source"]),
         args=values["args"],
-        cpu_seconds=values["cpu_seconds"],
+        limits=ProcessLimits(**values["limits"]),
     )
 
 
@@ -114,13 +119,14 @@ def become(
     become_sandbox_user(uid)
     belong_to_self()
     sacrifice_self()
-    limit_self(program.cpu_seconds)
     os.fchdir(open_workspace(program.layout.workspace))
     placed = program.place()
     os.write(tell, f"{os.getpid()} {placed or ''}".encode())
     # All of them close at the exec as it is; this is for the one that somebody forgets, and for
     # the program that is not executed.
     os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    # Last: what was done so far is ours, and may need more.
+    limit_self(program.limits)
     return program.command(placed)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def reset(layout: Layout) -> None:
 
 def end_run(layout: Layout) -> None:
     """Of shared memory and semaphores the next run finds none: nobody is left who shares them."""
-    if os.listdir(layout.shared_memory):
+    # The mode comes first: a program may have closed the directory, to its own user as well.
+    mode = stat.S_IMODE(os.stat(layout.shared_memory).st_mode)
+    if mode != SHARED_MEMORY_MODE or os.listdir(layout.shared_memory):
         empty(layout.shared_memory, SHARED_MEMORY_MODE)
     remove_semaphores(layout)
 
@@ -41,7 +44,7 @@ def end_run(layout: Layout) -> None:
 def remove_semaphores(layout: Layout) -> None:
     """They outlive the processes. Shared memory does not, here, and queues cannot be made."""
     listed = ""
-    # Not every runtime has the list.
+    # Where there is no list, there are none: see `refusing`.
     with suppress(FileNotFoundError):
         listed = Path(layout.semaphores).read_text()
     for line in listed.splitlines()[1:]:

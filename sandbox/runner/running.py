@@ -10,9 +10,11 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from .memory import oom_kills
+from .counters import oom_kills, refused_forks
+from .privileges import SANDBOX_UID, acting_as
 from .program import Ending, Process, Program
 from .protocol import CONTROL, STDERR, STDOUT, Control, parse_control
+from .room import full
 from .stream import Stream
 from .supervisor import Supervisor
 
@@ -22,6 +24,9 @@ MAX_UNSENT = 512 * 1024
 # processes on the way.
 SMALL = 32 * 1024
 CHUNK = 64 * 1024
+
+# Of what a process dies that is at the end of its CPU time, or of a file's size.
+LIMIT_SIGNALS = (signal.SIGXCPU, signal.SIGXFSZ)
 
 Reason = Literal["exit", "timeout", "cancelled"]
 
@@ -36,10 +41,8 @@ class Output:
     """One of the program's two streams: forwarded up to a limit, only counted after it."""
 
     def __init__(self, kind: int, limit: int) -> None:
-        self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
+        self.reader, self.writer = _pipe_for_programs()
         os.set_blocking(self.reader, False)
-        # Programs open /dev/stdout, which asks the mode of a pipe that another user has made.
-        os.fchmod(self.writer, 0o666)
         self.total = 0
         self.is_open = True
         self._kind = kind
@@ -59,6 +62,20 @@ class Output:
         return self.is_open
 
 
+def _pipe_for_programs() -> tuple[int, int]:
+    """One that they can open as well, as /dev/stdout, which asks for its mode and its maker."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        os.fchmod(writer, 0o666)
+    except PermissionError:
+        # gVisor's pipes keep their mode.
+        os.close(reader)
+        os.close(writer)
+        with acting_as(SANDBOX_UID):
+            return os.pipe2(os.O_CLOEXEC)
+    return reader, writer
+
+
 class Run:
     def __init__(self, stream: Stream, request: int, limits: Limits) -> None:
         self._stream = stream
@@ -71,7 +88,7 @@ class Run:
     def execute(self, supervisor: Supervisor, program: Program) -> tuple[Control, str | None]:
         """The report on how it ended, and the name that its source was given, if any."""
         started = time.monotonic()
-        kills = oom_kills()
+        kills, refused = oom_kills(), refused_forks()
         try:
             process = supervisor.start(program, self._stdout.writer, self._stderr.writer)
             for output in self._outputs:
@@ -86,6 +103,8 @@ class Run:
         report: Control = {
             **_outcome(ending, reason),
             "oom_kills": oom_kills() - kills,
+            "refused_forks": refused_forks() - refused,
+            "full": full(program.layout),
             "wall_ms": round((ended - started) * 1000),
             "stdout_bytes": self._stdout.total,
             "stderr_bytes": self._stderr.total,
@@ -147,6 +166,7 @@ def _outcome(ending: Ending, reason: Reason) -> Control:
         "signal": _signal_name(-code) if code < 0 else None,
         "cpu_ms": round(ending.cpu_seconds * 1000),
         "peak_memory_bytes": ending.peak_memory_bytes or None,
+        "limit_signals": [one.name for one in LIMIT_SIGNALS if one in ending.signals],
     }
 
 

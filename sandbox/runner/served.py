@@ -31,6 +31,7 @@ from .preloaded import HOOK
 from .privileges import (
     SANDBOX_UID,
     ZYGOTE_UID,
+    ProcessLimits,
     become_sandbox_user,
     belong_to_self,
     name_self,
@@ -48,7 +49,8 @@ READ_AT_IMPORT = (
     b"LOKY_", b"MATPLOTLIB", b"MKL_", b"MPL", b"NPY_", b"NUMEXPR_", b"NUMPY_", b"OMP_",
     b"OPENBLAS_", b"PANDAS_", b"PILLOW_", b"SCIPY_", b"SKLEARN_", b"TZ", b"XDG_",
 )  # fmt: skip
-SCOUT_SECONDS = 10
+# As those of the container, which apply all the same.
+SCOUT_LIMITS = ProcessLimits(cpu_seconds=10, open_files=1024, file_bytes=1024**3)
 MODULE_SUFFIXES = (".py", ".pyc", ".so")
 
 
@@ -245,7 +247,7 @@ def scout(pages: int, launcher: Launcher) -> None:
         Language(("python3",), "scout.py", beside_files=False),
         Source(f"{HOOK}/scout.py", "scout.py", 0, ""),
         args=[],
-        cpu_seconds=SCOUT_SECONDS,
+        limits=SCOUT_LIMITS,
     )
     launcher.begin_scouting()
     nowhere = os.open("/dev/null", os.O_WRONLY)

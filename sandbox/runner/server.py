@@ -9,6 +9,7 @@ from dataclasses import asdict
 from . import source
 from .languages import LANGUAGES
 from .layout import Layout
+from .privileges import ProcessLimits
 from .program import Leftovers, Program
 from .protocol import CONTROL, VERSION, Control, parse_control
 from .running import Limits, Run
@@ -34,6 +35,8 @@ class Server:
         self._placed: tuple[Source, str] | None = None
         # Whether nothing has been taken away yet of what the last run left.
         self._has_run = False
+        # Which run has used the container last.
+        self._last_use = ""
 
     def serve(self) -> None:
         """Until stdin closes or what comes is no frame; then the container's life ends."""
@@ -47,6 +50,8 @@ class Server:
     def _handle(self, frame: Frame) -> None:
         message = parse_control(frame.payload)
         try:
+            if "fence" in message:
+                self._pass_fence(message["fence"])
             match message.get("verb"):
                 case "hello":
                     self._hello(frame.request, message)
@@ -63,6 +68,15 @@ class Server:
             self._fail(frame.request, Failed("bad_request", repr(error)))
         except Failed as error:
             self._fail(frame.request, error)
+
+    def _pass_fence(self, fence: Control) -> None:
+        """Whoever knows less of us than there is to know would take what is here for something
+        else."""
+        if fence["use"] == self._last_use:
+            return
+        if fence["last"] != self._last_use:
+            raise Failed("fenced", "it has been used by a run that its server does not know of")
+        self._last_use = fence["use"]
 
     def _hello(self, request: int, message: Control) -> None:
         hot = self._supervisor.warm_up(float(message.get("hot_within", 0)))
@@ -82,6 +96,9 @@ class Server:
                 pass
             raise Failed("unknown_language", f"cannot run {str(message['language'])[:40]!r}")
         limits = Limits(message["wall_seconds"], message["output_bytes"])
+        of_process = ProcessLimits(
+            message["cpu_seconds"], message["open_files"], message["file_bytes"]
+        )
         if self._has_run:
             # For a client that did not collect.
             self._help("end_run")
@@ -89,9 +106,7 @@ class Server:
             written = source.write_source(self._layout, language, content)
         except OSError as error:
             raise Failed("full", f"no room for the program: {error.strerror}") from error
-        program = Program(
-            self._layout, language, written, list(message["args"]), message["cpu_seconds"]
-        )
+        program = Program(self._layout, language, written, list(message["args"]), of_process)
         try:
             report, name = Run(self._stream, request, limits).execute(self._supervisor, program)
         except Leftovers as error:

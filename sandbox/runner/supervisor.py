@@ -276,6 +276,8 @@ class Child:
         for process in ended:
             ending.cpu_seconds += process.cpu_seconds
             ending.peak_memory_bytes = max(ending.peak_memory_bytes, process.peak_memory_bytes)
+            if os.WIFSIGNALED(process.status):
+                ending.signals.add(os.WTERMSIG(process.status))
             # What comes after the first is a guess, when a zygote died.
             if process.pid == self._pid and ending.status is None:
                 ending.status = process.status

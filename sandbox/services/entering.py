@@ -81,7 +81,7 @@ def _create(caller: Caller, execution: Execution, *, hint: str = "") -> Entered:
     _expect(execution, session.lease_token, Source.POOL)
     execution.session_id = session.pk
     values = {**rows.parameters(session), **rows.parameters(execution), "channel": pool.CHANNEL}
-    found = _ask(creating(), values)
+    found = _ask(creating(), values, caller)
     rows.mark_as_inserted(session)
     execution.session = session
     claim = _noted(execution, Source.POOL, found[:-1] if found else None)
@@ -125,7 +125,7 @@ def _take(which: str, caller: Caller, execution: Execution, **named: str) -> Ent
     lease = SandboxSession.objects.lease_until(timezone.now() + session_lifetime())
     _expect(execution, lease["token"], Source.SESSION)
     values = {**lease, **named, "key": caller.key.pk, "user": caller.user_id}
-    found = _ask(continuing(which), values | rows.parameters(execution))
+    found = _ask(continuing(which), values | rows.parameters(execution), caller)
     if found is None:
         return None
     width = len(SandboxSession._meta.concrete_fields)
@@ -149,8 +149,8 @@ def _noted(execution: Execution, source: Source, found: tuple[Any, ...] | None) 
     return Claim(execution.container, source)
 
 
-def _ask(statement: str, values: dict[str, Any]) -> tuple[Any, ...] | None:
+def _ask(statement: str, values: dict[str, Any], caller: Caller) -> tuple[Any, ...] | None:
     with connection.cursor() as cursor:
-        cursor.execute(statement, values | {"image": pool.image()})
+        cursor.execute(statement, values | pool.of_use(caller.key))
         found: tuple[Any, ...] | None = cursor.fetchone()
         return found

@@ -7,21 +7,22 @@ from dataclasses import replace
 
 from django.conf import settings
 
-from audit.models import Execution, SandboxSession
+from audit.models import Execution, LimitHit, SandboxSession
+from keys.limits import Limits
 from sandbox import pool
-from sandbox.channel import Channel, RunLimits
+from sandbox.channel import Channel, Fence, RunLimits
 from sandbox.claiming import Claim, Claiming, Wait, never
 from sandbox.database import unacknowledged
 from sandbox.engines import engine
 from sandbox.errors import ContainerLost, SandboxError, SandboxFileNotFound, WorkspaceFull
-from sandbox.outcome import failure, judge, out_of_memory
+from sandbox.outcome import failure, judge, left_out, out_of_memory
 from sandbox.services import keeping, sessions
 from sandbox.services.clock import StepClock
 from sandbox.services.entering import enter
 from sandbox.services.inputs import Workspace, assemble
 from sandbox.services.requests import Abandoned, Caller, Outcome, RunRequest
 from sandbox.services.sessions import Lease
-from sandbox.workspace import bring_in, bring_out, changes_from
+from sandbox.workspace import MB, Collected, bring_in, bring_out, changes_from
 
 # A container may die between two runs without anybody noticing; so may its successor.
 ATTEMPTS = 3
@@ -114,22 +115,26 @@ def _run(
     try:
         claim, channel = _open(execution, workspace, lease, claim, wait, clock)
     except WorkspaceFull as error:
-        return keeping.keep_verdict(lease, execution, failure(str(error)), clock)
+        verdict = failure(str(error), error.limits)
+        return keeping.keep_verdict(lease, execution, verdict, clock)
+    limits = Limits.of(execution.key)
+    of_run = run_limits(limits, request.timeout_seconds)
     try:
         with channel:
-            changes = changes_from(workspace.files)
+            changes = changes_from(workspace.files, limits)
             result = channel.run(
                 language=request.language,
                 code=request.code.encode(errors="replace"),
                 args=request.args,
-                limits=run_limits(request.timeout_seconds),
+                limits=of_run,
                 abandoned=wait.abandoned,
                 then_collect=changes,
             )
             clock.lap("run")
             collected = bring_out(channel, changes, workspace.files)
         clock.lap("collect")
-        ended = keeping.Ended(claim, workspace, collected, result, judge(result))
+        verdict = judge(result, of_run, hit_by_files(collected, of_run, limits.max_output_files))
+        ended = keeping.Ended(claim, workspace, collected, result, verdict, limits.max_output_files)
         return keeping.keep(lease, execution, ended, clock)
     except BaseException as error:
         its_fault = isinstance(error, ContainerLost) and _was_out_of_memory(claim)
@@ -166,7 +171,11 @@ def _open(
                 # After an engine's restart all that were running are dead.
                 claim = claiming.claim(rather_new=attempt == ATTEMPTS - 1)
         try:
-            channel = Channel(engine().attach(claim.container.name), heartbeat=wait.heartbeat)
+            channel = Channel(
+                engine().attach(claim.container.name),
+                heartbeat=wait.heartbeat,
+                fence=Fence(last=claim.container.last_use, use=lease.token),
+            )
             clock.lap("attach")
             try:
                 if claim.source == Execution.Source.RECYCLED:
@@ -193,12 +202,25 @@ def _open(
     raise ContainerLost("The sandbox died before the run")
 
 
-def run_limits(timeout_seconds: float | None) -> RunLimits:
-    """A request may ask for less time than the default, or for more up to the setting."""
+def run_limits(limits: Limits, timeout_seconds: float | None) -> RunLimits:
+    """A request may ask for less time than the default, or for more up to the limit."""
     wanted = timeout_seconds or settings.SANDBOX_RUN_SECONDS
-    wall = min(wanted, settings.SANDBOX_MAX_RUN_SECONDS)
+    wall = min(wanted, limits.max_run_seconds)
     return RunLimits(
         wall_seconds=wall,
-        cpu_seconds=int(wall) + 1,
-        output_bytes=settings.SANDBOX_OUTPUT_BYTES,
+        output_bytes=limits.output_bytes,
+        cpu_seconds=min(limits.cpu_seconds, int(wall) + 1),
+        open_files=limits.open_files,
+        file_bytes=limits.write_mb * MB,
     )
+
+
+def hit_by_files(collected: Collected, limits: RunLimits, max_listed: int) -> list[LimitHit]:
+    """The limits that show in what a run has left."""
+    hit = left_out(collected.skipped.limits)
+    if len(collected.changed) > max_listed:
+        hit.append(LimitHit.KEPT_FILES)
+    # What ignores the signal, as Python does, gets an error; the file is then as large as can be.
+    if any(entry.size == limits.file_bytes for entry, _ in collected.changed.values()):
+        hit.append(LimitHit.FILE_SIZE)
+    return hit

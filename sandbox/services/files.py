@@ -14,6 +14,7 @@ from audit.models import SandboxFile, SandboxInput, SandboxSession
 from sandbox import store
 from sandbox.errors import SandboxFileNotFound, SessionNotFound
 from sandbox.services import sessions
+from sandbox.services.ownership import belongs_to
 from sandbox.services.requests import Caller, Scope
 
 
@@ -66,7 +67,7 @@ def upload(
 
 
 def get_session(caller: Caller, session_id: str, scope: Scope) -> SandboxSession:
-    session = SandboxSession.objects.live().filter(pk=session_id, key=caller.key).first()
+    session = SandboxSession.objects.live().filter(belongs_to(caller), pk=session_id).first()
     if session is None or not _in_scope(session, scope):
         raise SessionNotFound
     return session
@@ -92,8 +93,8 @@ def get_file(caller: Caller, session_id: str, file_id: str, scope: Scope) -> San
         .select_related("session")
         .filter(
             Q(session_id=session_id) | Q(used_by__session_id=session_id),
+            belongs_to(caller, "session"),
             pk=file_id,
-            session__key=caller.key,
         )
         .first()
     )

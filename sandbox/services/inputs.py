@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from audit.models import SandboxFile, SandboxInput, SandboxSession
 from sandbox.names import is_safe_name, librechat_name
+from sandbox.services.ownership import belongs_to
 from sandbox.services.requests import Caller, FileRef
 from sandbox.workspace import without_conflicts
 
@@ -87,7 +88,7 @@ def _legacy_exec_sessions(
     if not ids:
         return []
     runs = SandboxSession.objects.live().filter(
-        pk__in=ids, key=caller.key, origin=SandboxSession.Origin.RUN
+        belongs_to(caller), pk__in=ids, origin=SandboxSession.Origin.RUN
     )
     return list(runs.order_by("created_at"))
 
@@ -96,7 +97,7 @@ def _known_files(caller: Caller, refs: list[FileRef]) -> dict[str, SandboxFile]:
     """By id alone: old clients name the run's session for an upload that it merely used."""
     if not refs:
         return {}
-    files = SandboxFile.objects.live().filter(session__key=caller.key)
+    files = SandboxFile.objects.live().filter(belongs_to(caller, "session"))
     return files.in_bulk([ref.id for ref in refs])
 
 
@@ -108,7 +109,7 @@ def _newest_of_same_name(caller: Caller, refs: list[FileRef]) -> dict[FileRef, S
         by_owner.setdefault(_owner(caller, ref), []).append(ref)
     found = {}
     for owner, wanted in by_owner.items():
-        files = SandboxFile.objects.current().filter(owner, session__key=caller.key)
+        files = SandboxFile.objects.current().filter(owner, belongs_to(caller, "session"))
         same = files.filter(name__in={ref.name for ref in wanted})
         newest: dict[str, SandboxFile] = {}
         for file in sorted(

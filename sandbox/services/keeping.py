@@ -6,7 +6,6 @@ import mimetypes
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 from psycopg.types.json import Jsonb
@@ -33,11 +32,12 @@ FINISH = """
         WHERE id = %(session)s AND lease_token = %(token)s RETURNING id
     ), idle AS (
         UPDATE audit_sandboxcontainer
-        SET state = 'idle', manifest = %(manifest)s, last_used_at = now()
+        SET state = 'idle', manifest = %(manifest)s, last_used_at = now(), last_use = %(token)s
         WHERE id = %(container)s AND state = 'leased' AND EXISTS (SELECT FROM held)
     ), written AS (
         UPDATE audit_execution SET
             status = %(status)s, message = %(message)s, exit_code = %(exit_code)s,
+            limits_hit = %(limits_hit)s,
             signal = %(signal)s, stdout = %(stdout)s, stderr = %(stderr)s,
             ended_at = %(ended_at)s, stdout_bytes = %(stdout_bytes)s,
             stderr_bytes = %(stderr_bytes)s, wall_ms = %(wall_ms)s, cpu_ms = %(cpu_ms)s,
@@ -64,6 +64,8 @@ class Ended:
     collected: Collected
     result: RunResult
     verdict: Verdict
+    # How many of its new files the answer lists.
+    max_listed: int
 
 
 def storable(text: str) -> str:
@@ -174,6 +176,7 @@ def _finish(
     execution.signal = verdict.signal
     execution.stdout = storable(verdict.stdout)
     execution.stderr = storable(verdict.stderr)
+    execution.limits_hit = [limit.value for limit in verdict.limits_hit]
     execution.ended_at = timezone.now()
     if ended:
         result = ended.result
@@ -186,6 +189,7 @@ def _finish(
     values: dict[str, Any] = {
         **{name: getattr(execution, name) for name in FINISHED},
         "status": execution.status.value,
+        "limits_hit": Jsonb(execution.limits_hit),
         "step_ms": Jsonb(execution.step_ms),
         "execution": execution.pk,
         "session": lease.session.pk,
@@ -208,7 +212,7 @@ def _outcome(
     session: SandboxSession, execution: Execution, files: dict[str, SandboxFile], ended: Ended
 ) -> Outcome:
     workspace, collected = ended.workspace, ended.collected
-    listed = dict(list(files.items())[: settings.SANDBOX_MAX_OUTPUT_FILES])
+    listed = dict(list(files.items())[: ended.max_listed])
     return Outcome(
         session=session,
         execution=execution,

@@ -20,6 +20,8 @@ class Caller:
 
     key: APIKey
     user_id: str = ""
+    # By a token. Otherwise the user is a hint within the key.
+    user_is_proven: bool = False
     entity_id: str = ""
     address: str | None = None
 

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connections
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
 
 # Without them Chromium calls Google's hosts at each start.
 QUIET = (
@@ -57,3 +59,15 @@ def page(
         # Those opened beside the event loop are not the thread's own, and nobody else closes them.
         connections.close_all()
     assert complaints == []
+
+
+@pytest.fixture
+def admin(page: Page, live_server: LiveServer) -> Page:
+    """Logged in, on the start page."""
+    User.objects.create_superuser("admin", "", "correct horse")
+    page.goto(f"{live_server.url}/admin/")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill("correct horse")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("link", name="Executions").first).to_be_visible()
+    return page

@@ -4,29 +4,18 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from audit.models import Execution, SandboxFile, SandboxSession
-from keys.models import APIKey
+from keys.models import APIKey, Issuer
+from keys.tokens import TokenRefused
+from tests.tokens import ALICE, Signer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
-
-
-@pytest.fixture
-def admin(page: Page, live_server: LiveServer) -> Page:
-    """Logged in, on the start page."""
-    User.objects.create_superuser("admin", "", "correct horse")
-    page.goto(f"{live_server.url}/admin/")
-    page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill("correct horse")
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("link", name="Executions").first).to_be_visible()
-    return page
 
 
 def test_a_key_is_issued_seen_once_and_revoked(admin: Page) -> None:
@@ -48,10 +37,53 @@ def test_a_key_is_issued_seen_once_and_revoked(admin: Page) -> None:
     assert secret not in admin.content()
     assert APIKey.objects.count() == 1
 
+    admin.get_by_role("link", name="Rotate").click()
+    admin.locator("[name=grace_hours]").fill("1")
+    admin.get_by_role("button", name="Rotate").click()
+    another = admin.locator("#secret").inner_text()
+    assert another != secret
+    assert APIKey.authenticate(another) == APIKey.authenticate(secret) == key
+    admin.reload()
+    assert another not in admin.content()
+
     admin.get_by_role("link", name="Revoke").click()
     admin.get_by_role("button", name="Revoke").click()
     expect(admin.get_by_text("LibreChat is revoked.")).to_be_visible()
-    assert APIKey.authenticate(secret) is None
+    assert APIKey.authenticate(secret) is APIKey.authenticate(another) is None
+
+
+def test_an_issuer_is_made_and_turned_off(admin: Page) -> None:
+    signer = Signer()
+    admin.get_by_role("link", name="Token issuers").first.click()
+    admin.locator("a[href$='/issuer/add/']").first.click()
+    admin.locator("[name=name]").fill("Chat")
+    admin.locator("[name=public_keys]").fill("nonsense")
+    admin.get_by_role("button", name="Save and continue editing").click()
+    expect(admin.get_by_text("No public key")).to_be_visible()
+    admin.locator("[name=public_keys]").fill(signer.pem)
+    admin.get_by_role("button", name="Save and continue editing").click()
+    expect(admin.get_by_text("was added successfully")).to_be_visible()
+    assert Issuer.authenticate(signer.mint())[1] == ALICE
+    admin.locator("[name=enabled]").uncheck()
+    admin.get_by_role("button", name="Save and continue editing").click()
+    expect(admin.get_by_text("was changed successfully")).to_be_visible()
+    with pytest.raises(TokenRefused, match="turned off"):
+        Issuer.authenticate(signer.mint())
+
+
+def test_a_key_is_given_less_memory_and_never_more(admin: Page, live_server: LiveServer) -> None:
+    key, _ = APIKey.issue(name="Guest")
+    admin.goto(f"{live_server.url}/admin/keys/apikey/{key.pk}/change/")
+    expect(admin.get_by_text("The server's: 512. Memory and swap together")).to_be_visible()
+    admin.locator("[name=memory_mb]").fill("513")
+    admin.get_by_role("button", name="Save and continue editing").click()
+    expect(admin.get_by_text("a key may only have less")).to_be_visible()
+    admin.locator("[name=memory_mb]").fill("256")
+    admin.get_by_role("button", name="Save and continue editing").click()
+    expect(admin.get_by_text("was changed successfully")).to_be_visible()
+    expect(admin.locator("[name=memory_mb]")).to_have_value("256")
+    key.refresh_from_db()
+    assert (key.memory_mb, key.pids) == (256, None)
 
 
 def test_an_execution_is_found_and_read(admin: Page) -> None:

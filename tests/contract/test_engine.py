@@ -9,14 +9,16 @@ import pytest
 from pytest_django import Settings
 
 from audit.ids import new_id
-from sandbox.channel import RunLimits
+from sandbox.channel import Channel, Fence
 from sandbox.confinement import confinement
 from sandbox.engines.base import Death, Engine
-from sandbox.engines.docker import INSTALLATION_LABEL
+from sandbox.engines.docker import INSTALLATION_LABEL, DockerEngine
 from sandbox.errors import ContainerLost, EngineUnavailable
 from sandbox.runner.protocol import DATA, HEADER, VERSION
 from sandbox.wire import control
-from tests.containers import Sandbox, started
+from tests.containers import Sandbox, put_file, run_limits, started
+
+LIMITS = run_limits(wall_seconds=20, output_bytes=1000)
 
 
 @pytest.fixture
@@ -66,6 +68,8 @@ def test_it_answers(engine: Engine) -> None:
 
 
 def test_the_cpu_limit_can_be_changed(engine: Engine, sandbox: Sandbox) -> None:
+    if isinstance(engine, DockerEngine) and confinement().under_gvisor:
+        pytest.skip("NOT tested, gVisor cannot change it: it is in force from the start")
     engine.limit_cpu(sandbox.name, 0.25)
     assert sandbox.output("print('still here')") == "still here\n"
 
@@ -115,6 +119,32 @@ def test_data_that_nobody_announced_is_skipped(engine: Engine, sandbox: Sandbox)
     assert sandbox.output("print(1)") == "1\n"
 
 
+def test_a_use_that_does_not_know_of_the_last_one_is_fenced_off(
+    engine: Engine, sandbox: Sandbox
+) -> None:
+    def use(last: str, this: str) -> Channel:
+        return Channel(engine.attach(sandbox.name), fence=Fence(last, this))
+
+    with use("", "first") as channel:
+        channel.put([put_file("a.txt", b"one")])
+        # Any of its requests may be the first.
+        channel.remove(["none.txt"])
+    for fenced in (use("", "second"), use("other", "second")):
+        with fenced as channel, pytest.raises(ContainerLost, match="does not know of"):
+            channel.put([put_file("a.txt", b"two")])
+    with use("", "second") as channel, pytest.raises(ContainerLost, match="does not know of"):
+        channel.run(
+            language="bash",
+            code=b"rm a.txt",
+            args=(),
+            limits=run_limits(wall_seconds=20, output_bytes=1000),
+            abandoned=lambda: False,
+        )
+    with use("first", "second") as channel:
+        channel.reset()
+    assert sandbox.files() == {}
+
+
 def test_an_unknown_verb_is_an_error_and_no_more(sandbox: Sandbox) -> None:
     wire = sandbox.wire()
     wire.open_request({"verb": "explode"}, seconds=10)
@@ -142,9 +172,12 @@ def test_the_heartbeat_goes_on_during_a_run_and_ends_it_by_raising(sandbox: Sand
         if len(beats) == 2:
             raise KeyError("the lease is lost")
 
-    limits = RunLimits(wall_seconds=20, cpu_seconds=20, output_bytes=1000)
     with sandbox.attach(heartbeat) as channel, pytest.raises(KeyError):
         channel.run(
-            language="bash", code=b"sleep 10", args=(), limits=limits, abandoned=lambda: False
+            language="bash",
+            code=b"sleep 10",
+            args=(),
+            limits=run_limits(wall_seconds=20, output_bytes=1000),
+            abandoned=lambda: False,
         )
     assert 0.5 < beats[1] - beats[0] < 3

@@ -33,7 +33,7 @@ def test_modes_say_what_may_be_executed_and_written(sandbox: Sandbox) -> None:
     sandbox.put({"plain": b""})
     sandbox.put({"program": b"#!/bin/sh\necho ran\n"}, executable=True)
     sandbox.put({"input": b""}, read_only=True)
-    modes = sandbox.bash("./program; stat -c '%a' plain program input")
+    modes = sandbox.bash("./program; find plain program input -printf '%m\\n'")
     assert modes == "ran\n644\n755\n444\n"
     executable = {entry.name for entry in sandbox.collect()[0].entries if entry.executable}
     assert executable == {"program"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sandbox.channel import CollectRequest, RunLimits
-from tests.containers import LIMITS, MB, Sandbox, sink_into
+from sandbox.channel import CollectRequest
+from tests.containers import LIMITS, Sandbox, run_limits, sink_into
 
 # All places that a program can write to, as it finds them and leaves them.
 PLACES = """
@@ -60,7 +60,7 @@ def test_a_run_goes_on_with_what_it_left(sandbox: Sandbox) -> None:
             language="bash",
             code=b"echo out; echo 3 > changed; head -c 600000 /dev/zero > large",
             args=(),
-            limits=RunLimits(wall_seconds=10, cpu_seconds=10, output_bytes=MB),
+            limits=run_limits(wall_seconds=10),
             abandoned=lambda: False,
             then_collect=request,
         )

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.errors import ContainerLost
 from sandbox.runner.protocol import VERSION
-from tests.containers import Sandbox
+from tests.containers import MB, Sandbox
 
 VARIABLES = """
     PATH HOME PWD USER LOGNAME SHELL LANG LC_ALL TMPDIR XDG_CACHE_HOME MPLCONFIGDIR MPLBACKEND
@@ -42,8 +42,13 @@ def test_a_program_prints_its_arguments(sandbox: Sandbox, language: str, code: s
     assert (result.stderr, result.exit_code, result.signal) == (b"", 0, None)
     assert (result.reason, result.oom_kills) == ("exit", 0)
     assert result.stdout_bytes == len(result.stdout)
-    assert result.cpu_ms > 0
     assert result.peak_memory_bytes
+
+
+def test_what_a_program_has_used_is_told(sandbox: Sandbox) -> None:
+    # More than the tick of a clock, which is ten milliseconds under gVisor.
+    result = sandbox.run("for i in range(2_000_000): pass")
+    assert result.cpu_ms > 0
 
 
 @pytest.mark.parametrize("language", ["py", "js", "bash"])
@@ -110,6 +115,51 @@ def test_an_endless_flood_of_output_is_ended_as_well(sandbox: Sandbox) -> None:
 def test_processor_time_is_limited_on_its_own(sandbox: Sandbox) -> None:
     result = sandbox.run("while True: pass", cpu_seconds=1)
     assert (result.reason, result.signal) == ("exit", "SIGXCPU")
+    assert result.limit_signals == {"SIGXCPU"}
+
+
+def test_a_program_that_hits_no_limit_is_reported_so(sandbox: Sandbox) -> None:
+    result = sandbox.run("kill -TERM $$", language="bash")
+    assert result.refused_forks == 0
+    assert result.limit_signals == result.full == set()
+
+
+def test_open_files_are_limited_for_each_run_anew(sandbox: Sandbox) -> None:
+    code = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    assert sandbox.run(code, open_files=40).stdout == b"(40, 40)\n"
+    assert sandbox.run(code, open_files=90).stdout == b"(90, 90)\n"
+    # Also where its source comes from a file that is larger than it may write.
+    long = code + " " * 3 * MB
+    assert sandbox.run(long, open_files=40, file_bytes=MB).stdout == b"(40, 40)\n"
+
+
+def test_the_size_of_files_is_limited_for_each_run_anew(sandbox: Sandbox) -> None:
+    code = "exec head -c 3000000 /dev/zero > big"
+    result = sandbox.run(code, language="bash", file_bytes=MB)
+    assert (result.signal, result.limit_signals) == ("SIGXFSZ", frozenset({"SIGXFSZ"}))
+    assert len(sandbox.files()["big"]) == MB
+    assert sandbox.run(code, language="bash", file_bytes=4 * MB).exit_code == 0
+    assert len(sandbox.files()["big"]) == 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept_out_by"),
+    [
+        ({}, set()),
+        ({"max_files": 2}, {"max_files"}),
+        ({"file_bytes": 999}, {"file_bytes"}),
+        ({"total_bytes": 2999}, {"total_bytes"}),
+        ({"max_files": 1, "total_bytes": 1000}, {"total_bytes"}),
+        ({"depth": 1}, set()),
+    ],
+)
+def test_what_is_not_collected_names_the_limit(
+    sandbox: Sandbox, limits: dict[str, int], kept_out_by: set[str]
+) -> None:
+    sandbox.put({name: bytes(1000) for name in ("a", "b", "c", "deep/d")})
+    sandbox.remove(["deep/d"] if limits != {"depth": 1} else [])
+    collection, _ = sandbox.collect({}, **limits)
+    assert collection.skipped.limits == kept_out_by
 
 
 def test_an_abandoned_program_is_cancelled(sandbox: Sandbox) -> None:

@@ -36,6 +36,8 @@ class FakeEngine:
         self.created: list[str] = []
         self.removed: list[str] = []
         self.cpus: dict[str, float] = {}
+        # As they were asked for, and kept by none of them.
+        self.confinements: dict[str, Confinement] = {}
         self._containers: dict[str, FakeContainer] = {}
 
     def kill(self, name: str, *, oom: bool = False) -> None:
@@ -48,6 +50,7 @@ class FakeEngine:
             raise EngineUnavailable(f"The container engine failed: {name} exists")
         self._containers[name] = FakeContainer(name, labels)
         self.cpus[name] = confinement.cpus
+        self.confinements[name] = confinement
         self.created.append(name)
 
     def attach(self, name: str) -> Attachment:

@@ -56,8 +56,13 @@ class FakeSupervisor:
             popen = _popen(command, program.layout.workspace, stdout, stderr)
         except (OSError, ValueError) as error:
             popen = _say_why(command, error, stdout, stderr)
-        cpu = program.cpu_seconds
-        resource.prlimit(popen.pid, resource.RLIMIT_CPU, (cpu, cpu + 1))
+        limits = program.limits
+        for which, soft, hard in (
+            (resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1),
+            (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
+            (resource.RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes),
+        ):
+            resource.prlimit(popen.pid, which, (soft, hard))
         self._process = FakeProcess(popen, placed)
         return self._process
 
@@ -94,6 +99,7 @@ class FakeProcess:
                 status=status,
                 cpu_seconds=usage.ru_utime + usage.ru_stime,
                 peak_memory_bytes=usage.ru_maxrss * 1024,
+                signals={os.WTERMSIG(status)} if os.WIFSIGNALED(status) else set(),
             )
         return self._ending
 

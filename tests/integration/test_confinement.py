@@ -8,19 +8,20 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import docker
 import pytest
 from django.conf import settings
 
-from sandbox.confinement import confinement
+from sandbox.confinement import MASKED_PATHS, confinement
 from sandbox.engines.base import Death, Engine
 from sandbox.engines.docker import DockerEngine
 from sandbox.errors import ContainerLost, EngineUnavailable, ImageMissing, WorkspaceFull
 from sandbox.runner.privileges import HELPER_UID
 from sandbox.runner.protocol import DATA, VERSION
-from tests.containers import MB, Sandbox, docker_engine, put_file, started
+from tests.containers import MB, Sandbox, docker_engine, put_file, run_limits, started
 
 GB = 1024 * MB
 
@@ -368,7 +369,7 @@ def test_a_client_that_does_not_read_costs_no_memory_and_holds_nobody_up_for_lon
     engine: Engine, sandbox: Sandbox
 ) -> None:
     code = b"yes"
-    limits = {"wall_seconds": 60, "cpu_seconds": 60, "output_bytes": 10 * GB}
+    limits = asdict(run_limits(wall_seconds=60, output_bytes=10 * GB))
     flood = {"verb": "run", "language": "bash", "code_bytes": len(code), "args": [], **limits}
     with closing(sandbox.wire()) as wire:
         wire.open_request(flood, seconds=60)
@@ -422,8 +423,10 @@ def test_limits_on_processes_and_files_are_in_force(sandbox: Sandbox) -> None:
 
 def test_there_is_nothing_to_be_learned_of_the_host(sandbox: Sandbox) -> None:
     assert sandbox.bash("hostname") == "sandbox\n"
-    hidden = "/proc/kcore /proc/keys /proc/timer_list"
-    assert sandbox.bash(f"cat {hidden} 2>/dev/null | wc -c") == "0\n"
+    shown = sandbox.bash(f"cat {' '.join(MASKED_PATHS)} 2>/dev/null | wc -c")
+    # A file is masked by an empty one, a directory too; not every kernel has each of them.
+    listed = sandbox.bash(f"find {' '.join(MASKED_PATHS)} -mindepth 1 2>/dev/null | wc -l")
+    assert (shown, listed) == ("0\n", "0\n")
 
 
 def test_the_cpu_limit_is_the_settings_until_it_is_changed(
@@ -474,3 +477,66 @@ def test_a_container_that_cannot_start_leaves_nothing(engine: Engine) -> None:
     with pytest.raises(Exception, match="there-is-no-such-runtime"), started(engine, impossible):
         pass
     assert engine.list() == before
+
+
+def test_there_is_only_the_loopback_and_nobody_on_it(sandbox: Sandbox) -> None:
+    assert sandbox.bash("ls /sys/class/net") == "lo\n"
+    assert sandbox.bash("tail -qn +2 /proc/net/{route,arp,tcp,tcp6,udp,udp6,raw}") == ""
+    devices = {line.split()[-1] for line in sandbox.bash("cat /proc/net/ipv6_route").splitlines()}
+    assert devices <= {"lo"}
+    # Neither one that somebody outside of the container listens on.
+    assert "@" not in sandbox.bash("cat /proc/net/unix")
+
+
+@pytest.mark.parametrize("namespace", ["cgroup", "ipc", "mnt", "net", "pid", "uts"])
+def test_a_container_has_its_own_view_of_the_system(
+    engine: Engine, sandbox: Sandbox, namespace: str
+) -> None:
+    with started(engine) as other:
+        views = {
+            str(Path(f"/proc/self/ns/{namespace}").readlink()),
+            sandbox.bash(f"readlink /proc/self/ns/{namespace}").strip(),
+            other.bash(f"readlink /proc/self/ns/{namespace}").strip(),
+        }
+    assert len(views) == 3
+
+
+def test_its_mounts_tell_of_nothing_but_the_container(sandbox: Sandbox) -> None:
+    """The three files that the engine itself puts into /etc lie where it keeps the container."""
+    lines = [line.split() for line in sandbox.bash("cat /proc/self/mountinfo").splitlines()]
+    from_host = {where: root for _, _, _, root, where, *_ in lines if where.startswith("/etc/")}
+    assert from_host.keys() <= {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}
+    disks = {line[4] for line in lines if line[line.index("-") + 2].startswith("/dev/")}
+    assert disks == from_host.keys()
+    roots = {root for _, _, _, root, where, *_ in lines if where not in from_host}
+    assert roots <= {"/", "/null", "/bus", "/fs", "/irq", "/sys", "/sysrq-trigger"}
+    assert {line.split(":")[2] for line in sandbox.bash("cat /proc/self/cgroup").split()} == {"/"}
+
+
+def test_it_has_no_devices_but_the_usual(sandbox: Sandbox) -> None:
+    code = "find /dev -type c -o -type b | grep -v '^/dev/pts/[0-9]' | sort"
+    devices = "full null random tty urandom zero"
+    expected = {f"/dev/{name}" for name in devices.split()} | {"/dev/pts/ptmx"}
+    assert set(sandbox.bash(code).split()) == expected
+
+
+@pytest.mark.parametrize("language", ["py", "bash", "js"])
+def test_a_program_has_a_fixed_list_of_variables(sandbox: Sandbox, language: str) -> None:
+    code = {
+        "py": "import os; print(*os.environ)",
+        "bash": "env | cut -d= -f1 | grep -vx _ | grep -vx SHLVL | grep -vx OLDPWD",
+        "js": "console.log(...Object.keys(process.env))",
+    }[language]
+    expected = """HOME LANG LC_ALL LOGNAME MKL_NUM_THREADS MPLBACKEND MPLCONFIGDIR OMP_NUM_THREADS
+        OPENBLAS_NUM_THREADS PATH PWD PYTHONDONTWRITEBYTECODE SHELL TMPDIR USER XDG_CACHE_HOME"""
+    assert set(sandbox.output(code, language).split()) == set(expected.split())
+
+
+@pytest.mark.parametrize("language", ["py", "bash", "js"])
+def test_what_it_makes_is_not_for_others_to_write(sandbox: Sandbox, language: str) -> None:
+    code = {
+        "py": "import os; print(oct(os.umask(0)))",
+        "bash": "umask",
+        "js": "console.log(process.umask().toString(8))",
+    }[language]
+    assert int(sandbox.output(code, language).strip().replace("o", ""), 8) == 0o022

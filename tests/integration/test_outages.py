@@ -5,101 +5,23 @@ All three are the test's own, so that nobody else misses them.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
-from django.conf import settings
 
-from tests.containers import docker_engine
-from tests.service import ROOT, Service, wait_until
+from tests.engines import PrivateEngine
+from tests.outages import crash, postgres, small_disk
+from tests.service import Service, wait_until
 
 WRITE = "open('a.txt', 'w').write('one')"
 READ = "print(open('a.txt').read(), end='')"
 WARM = "print(SandboxContainer.objects.warm().count())"
 STORE_MB = 16
-
-
-class PrivateEngine:
-    """A Docker daemon with a directory and a socket of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.host = f"unix://{directory}/docker.sock"
-        self._daemon: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        # What a killed daemon leaves: it would take the old numbers for running processes.
-        for left in ("docker.pid", "exec/containerd/containerd.pid"):
-            (self.directory / left).unlink(missing_ok=True)
-        command = [
-            # A second daemon would take down the first one's network, and a killed one leaves
-            # mounts; both end with these namespaces.
-            "unshare",
-            "--net",
-            "--mount",
-            "dockerd",
-            f"--host={self.host}",
-            f"--data-root={self.directory}/data",
-            f"--exec-root={self.directory}/exec",
-            f"--pidfile={self.directory}/docker.pid",
-            "--bridge=none",
-            "--iptables=false",
-        ]
-        with (self.directory / "dockerd.log").open("ab") as log:
-            self._daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        wait_until(lambda: self.command("version") == 0, seconds=60)
-
-    def command(self, *arguments: str) -> int:
-        command = ["docker", f"--host={self.host}", *arguments]
-        return subprocess.run(command, capture_output=True, check=False).returncode
-
-    def load(self, image: str) -> None:
-        command = ["docker", f"--host={self.host}", "load"]
-        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
-            subprocess.run(command, stdin=saved.stdout, check=True, capture_output=True)
-        assert saved.returncode == 0
-
-    def kill(self) -> None:
-        """The daemon alone, as a crash would: containers and their shims are left."""
-        assert self._daemon
-        self._daemon.send_signal(signal.SIGKILL)
-        self._daemon.wait()
-
-    def stop(self) -> None:
-        if self._daemon and self._daemon.poll() is None:
-            self._daemon.terminate()
-            self._daemon.wait(60)
-        # Shims of containers that a killed daemon left and no later one took over.
-        for process in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(FileNotFoundError, ProcessLookupError):
-                if f"{self.directory}/exec/".encode() in process.read_bytes():
-                    os.kill(int(process.parent.name), signal.SIGKILL)
-
-
-def postgres(action: str, data: Path) -> str:
-    command = [str(ROOT / "script" / "postgres"), action, str(data)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.strip()
-
-
-@contextmanager
-def small_disk(path: Path) -> Iterator[None]:
-    path.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={STORE_MB}m", "tmpfs"]
-    subprocess.run(["mount", *options, path], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", path], check=True)
 
 
 @dataclass(frozen=True)
@@ -111,23 +33,24 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    docker_engine()
+def place(
+    private_engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("outages")
-    engine, database, disk = PrivateEngine(directory), directory / "postgres", directory / "disk"
-    with small_disk(disk):
+    database, disk = directory / "postgres", directory / "disk"
+    with small_disk(disk, STORE_MB):
         try:
-            engine.start()
-            engine.load(settings.SANDBOX_IMAGE)
             service = Service(
                 directory=directory,
                 database_url=postgres("start", database),
-                settings={"DOCKER_HOST": engine.host, "SANDBOX_STORE_DIR": str(disk / "files")},
+                settings={
+                    "DOCKER_HOST": private_engine.host,
+                    "SANDBOX_STORE_DIR": str(disk / "files"),
+                },
             )
             with service:
-                yield Place(service, engine, database, disk)
+                yield Place(service, private_engine, database, disk)
         finally:
-            engine.stop()
             postgres("stop", database)
 
 
@@ -181,14 +104,6 @@ def test_the_service_outlives_its_database(place: Place) -> None:
     ask = {"lang": "py", "code": READ, "session_id": session_id}
     assert answers_again(lambda: service.post("/exec", json=ask)).json()["stdout"] == "one"
     wait_until(lambda: service.sql(WARM).strip() == "1", seconds=60)
-
-
-def crash(data: Path) -> None:
-    """All of the server's processes at once, with what they had not written out yet."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            if (process / "cwd").resolve() == data.resolve():
-                os.kill(int(process.name), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("code", ["print('told')", "open('a.txt', 'w').close(); print('told')"])

@@ -45,6 +45,13 @@ def test_memory_semaphores_and_attributes_go_and_the_images_caches_come_back(
     assert sandbox.bash(CACHES) == caches
 
 
+def test_shared_memory_that_a_program_has_closed_is_emptied_and_open_again(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.bash("touch /dev/shm/left; chmod 000 /dev/shm")
+    assert sandbox.bash("ls -A /dev/shm; stat -c %a /dev/shm") == "1777\n"
+
+
 def test_after_a_reset_a_full_workspace_has_room_again(sandbox: Sandbox) -> None:
     sandbox.run("cat /dev/zero > full; cat /dev/zero > /dev/shm/full", language="bash")
     sandbox.run("cat /dev/zero > /tmp/full", language="bash")

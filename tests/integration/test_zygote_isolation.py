@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from sandbox.channel import CollectRequest, Entry, RunLimits, Writable
-from tests.containers import LIMITS, MB, Sandbox
+from sandbox.channel import CollectRequest, Entry, Writable
+from tests.containers import LIMITS, Sandbox, run_limits
 from tests.integration.zygotes import Inside, hot_sandbox, served, unharmed, wait_until
 
 
@@ -275,7 +275,7 @@ def test_what_is_shared_is_gone_as_well_after_a_run_whose_files_were_collected(
             language="py",
             code=make.encode(),
             args=[],
-            limits=RunLimits(wall_seconds=30, cpu_seconds=30, output_bytes=MB),
+            limits=run_limits(),
             abandoned=lambda: False,
             then_collect=request,
         )

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 
-import { agentsVersion, apiKey, executionProfile } from "./settings.mjs";
+import { agentsVersion, apiKey, authHeaders, executionProfile } from "./settings.mjs";
 
 // Imported by path: the package's own entry point would load every language model.
 const tools = new URL(`./node_modules/agents-${agentsVersion}/dist/esm/tools/`, import.meta.url);
@@ -21,7 +21,7 @@ function toolsWithKey({ files, userId, timeout }) {
 
 function toolsWithoutKey({ userId, timeout, runtimeSessionHint }) {
   const common = {
-    authHeaders: () => ({}),
+    authHeaders: () => authHeaders,
     ...(executionProfile && { executionProfile }),
     ...(runtimeSessionHint && {
       statefulSessions: true,

@@ -25,7 +25,7 @@ class CallFailed(Exception):
 class NodeProcess:
     """One Node process, alive for many calls as LibreChat itself is: connections and state stay."""
 
-    def __init__(self, release: Release, base_url: str, key: str = "") -> None:
+    def __init__(self, release: Release, base_url: str, key: str = "", token: str = "") -> None:
         self.release = release
         self.folder = Path(tempfile.mkdtemp(prefix="librechat-"))
         self._unread = b""
@@ -38,6 +38,7 @@ class NodeProcess:
             "EXECUTION_PROFILE": release.profile,
             "LIBRECHAT_CODE_BASEURL": base_url,
             "LIBRECHAT_CODE_API_KEY": key,
+            "CODEAPI_TOKEN": token,
         }
         self._process = subprocess.Popen(
             ["node", str(HERE / "librechat.mjs")],

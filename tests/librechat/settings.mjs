@@ -5,9 +5,13 @@ export const baseUrl = process.env.LIBRECHAT_CODE_BASEURL;
 export const apiKey = process.env.LIBRECHAT_CODE_API_KEY;
 // From 0.8.8 on every call says which execution profile it expects.
 export const executionProfile = process.env.EXECUTION_PROFILE;
+// With CODEAPI_JWT_ENABLED, from 0.8.6 on, each call is signed instead.
+const token = process.env.CODEAPI_TOKEN;
+export const authHeaders = token ? { Authorization: `Bearer ${token}` } : {};
 
 export const callHeaders = {
   "User-Agent": "LibreChat/1.0",
   ...(apiKey && { "X-API-Key": apiKey }),
+  ...authHeaders,
   ...(executionProfile && { "X-CodeAPI-Expected-Profile": executionProfile }),
 };

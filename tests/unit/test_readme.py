@@ -3,6 +3,12 @@
 import re
 from pathlib import Path
 
+from django.conf import settings
+
+from audit.models import LimitHit
+from keys.limits import LIMITS
+from sandbox.outcome import SENTENCES
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "interpreter_site" / "settings.py").read_text()
@@ -29,4 +35,15 @@ def test_every_setting_is_documented_and_no_other() -> None:
 def test_the_documented_numbers_are_the_defaults() -> None:
     defaults = dict(re.findall(r"env\.(?:int|float)\(\"([A-Z_]+)\", default=([^)]+)\)", SETTINGS))
     for name, default in defaults.items():
-        assert float(documented()[name]) == float(eval(default)), name  # noqa: S307
+        # Some are computed from settings above them.
+        names = {other: getattr(settings, other) for other in re.findall(r"SANDBOX_\w+", default)}
+        assert float(documented()[name]) == float(eval(default, names)), name  # noqa: S307
+
+
+def test_every_limit_can_be_found_by_what_one_sees_of_it() -> None:
+    table = README.split("## Limits", 1)[1].split("\n## ", 1)[0]
+    for limit in LimitHit:
+        assert f"`{limit.value}`" in table
+        assert SENTENCES.get(limit, "length exceeded") in table
+    for setting in (limit.setting for limit in LIMITS):
+        assert f"`{setting}`" in table, setting

@@ -1,40 +1,12 @@
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
-from datetime import UTC, datetime, timedelta
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.utils import timezone
-from django.utils.dateparse import parse_date
 
-from keys.models import APIKey
-
-MAX_DAYS = 36_500
-
-
-def moment(text: str) -> datetime:
-    """A number of days from now, or a date (then until its beginning, UTC)."""
-    now = timezone.now()
-    try:
-        if text.isdecimal() and 0 < int(text) <= MAX_DAYS:
-            return now + timedelta(days=int(text))
-        day = parse_date(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r}: {error}") from error
-    if day is None:
-        raise ArgumentTypeError(f"{text!r} is neither a date (2027-12-31) nor a number of days")
-    expires_at = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    if expires_at <= now:
-        raise ArgumentTypeError(f"{text!r} is not in the future")
-    return expires_at
-
-
-def name(text: str) -> str:
-    longest = APIKey._meta.get_field("name").max_length or 0
-    if not 0 < len(text.strip()) <= longest:
-        raise ArgumentTypeError(f"the name must have 1 to {longest} characters")
-    return text.strip()
+from keys.management.arguments import limit, moment, name, network, owner
+from keys.models import APIKey, KeyScope
 
 
 class Command(BaseCommand):
@@ -46,6 +18,34 @@ class Command(BaseCommand):
             "--expires", type=moment, metavar="DATE|DAYS", help="default: it never expires"
         )
         parser.add_argument(
+            "--owner", type=owner, default="", help="who answers for it: a person or a team"
+        )
+        parser.add_argument("--note", default="")
+        parser.add_argument(
+            "--scope",
+            action="append",
+            choices=KeyScope.values,
+            help="what may be done with it; may be given several times; default: everything",
+        )
+        parser.add_argument(
+            "--network",
+            type=network,
+            action="append",
+            default=[],
+            metavar="CIDR",
+            help="from where it may be used, as 10.0.3.0/24; may be given several times; default: "
+            "from everywhere",
+        )
+        parser.add_argument(
+            "--limit",
+            type=limit,
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="less of something than the server's setting allows, such as memory_mb=256; may "
+            "be given several times",
+        )
+        parser.add_argument(
             "--if-none", action="store_true", help="do nothing while any usable key exists"
         )
 
@@ -53,7 +53,15 @@ class Command(BaseCommand):
         if options["if_none"] and APIKey.objects.with_secret().usable().exists():
             self.stderr.write("A usable API key exists, so no other was made.")
             return
-        key, secret = APIKey.issue(name=options["name"], expires_at=options["expires"])
+        key, secret = APIKey.issue(
+            name=options["name"],
+            expires_at=options["expires"],
+            owner=options["owner"],
+            note=options["note"],
+            scopes=options["scope"],
+            networks=options["network"],
+            limits=dict(options["limit"]),
+        )
         until = f"until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else "for good"
         self.stderr.write(f"API key {key.prefix} ({key.name}), {until}. Shown only now:")
         self.stdout.write(secret)

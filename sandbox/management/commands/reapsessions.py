@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from keys import throttling
 from sandbox import keeper, store
 
 
@@ -14,6 +15,7 @@ class Command(BaseCommand):
         aborted = keeper.abort_executions()
         keeper.end_containers()
         keeper.remove_strays()
+        throttling.prune()
         swept = store.sweep_incoming() + keeper.sweep_store()
         self.stdout.write(
             f"ended {reaped} expired sessions, aborted {aborted} abandoned executions,"

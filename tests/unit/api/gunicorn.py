@@ -16,15 +16,17 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from interpreter_site.worker import LingeringWorker
+from interpreter_site.connections import Patience
+from interpreter_site.worker import PatientWorker
 from tests.service import START_SECONDS, Process, free_port
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 
-class HurriedWorker(LingeringWorker):
-    silence_seconds = 1
+class HurriedWorker(PatientWorker):
+    head_seconds = 1
+    patience = Patience(seconds=1)
 
 
 def broken(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:

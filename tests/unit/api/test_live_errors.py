@@ -77,6 +77,7 @@ def test_what_never_reaches_django_is_answered_like_everything_else(
         "content-type": "application/json",
         "content-length": str(len(body)),
         "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
         "connection": "close",
     }
     assert "Traceback" not in server.log()

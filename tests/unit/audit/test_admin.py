@@ -201,6 +201,36 @@ def test_executions_are_filtered(admin_client: Client, make_run: Make) -> None:
     assert len(found(admin_client, created_at_from="never", created_at_to="9999-12-31")) == 2
 
 
+def test_the_limits_that_a_run_hit_are_shown_and_found(
+    admin_client: Client, make_run: Make
+) -> None:
+    make_run()
+    run = make_run(limits_hit=["memory", "tmp_inodes"])
+    later = make_run(limits_hit=["memory", "<b>of a later version"])
+    assert found(admin_client, limit="memory") == [later.pk, run.pk]
+    assert found(admin_client, limit="tmp_inodes") == [run.pk]
+    assert found(admin_client, limit="wall_time") == []
+    text = admin_client.get(page(run)).content.decode()
+    assert "at its limit of memory, files in /tmp" in text
+    assert "limits that it hit" in text.lower()
+    text = admin_client.get(page(later)).content.decode()
+    assert "memory, &lt;b&gt;of a later version" in text
+
+
+def test_runs_by_limit_are_looked_up_in_an_index() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        runs = Execution.objects.filter(limits_hit__contains=["memory"]).order_by()
+        assert "execution_limits_hit" in runs.explain()
+
+
+def test_a_container_says_what_it_was_made_with(admin_client: Client, make_run: Make) -> None:
+    run = make_run()
+    SandboxContainer.objects.update(limits="cpus=0.5 memory_mb=256")
+    assert run.container
+    assert "cpus=0.5 memory_mb=256" in admin_client.get(page(run.container)).content.decode()
+
+
 def found(client: Client, **query: str) -> list[str]:
     text = client.get(listing(Execution), query).content.decode()
     ids = re.findall(r'href="/admin/audit/execution/([^/"]+)/change/', text)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from django.template import Context, Template
 
-from audit.templatetags.visible import visible
+from keys.visible import visible
 
 
 def test_plain_text_stays_as_it_is() -> None:

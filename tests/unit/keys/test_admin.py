@@ -18,6 +18,7 @@ from keys.models import APIKey
 pytestmark = pytest.mark.django_db
 LIST = "/admin/keys/apikey/"
 ADD = "/admin/keys/apikey/add/"
+SCOPES = {"scopes": ["exec", "files"]}
 
 
 def page(key: APIKey, which: str = "change") -> str:
@@ -26,7 +27,7 @@ def page(key: APIKey, which: str = "change") -> str:
 
 def issue(client: Client) -> str:
     """The secret that the answer shows."""
-    answer = client.post(ADD, {"name": "LibreChat", "note": "chat.example.org"})
+    answer = client.post(ADD, {"name": "LibreChat", "note": "chat.example.org", **SCOPES})
     assert answer.status_code == 200
     match = re.search(r'<pre id="secret">(lci_\w+)</pre>', answer.content.decode())
     assert match is not None
@@ -42,7 +43,9 @@ def test_a_key_issued_in_the_admin_opens_the_api(admin_client: Client) -> None:
 
 
 def test_the_answer_has_the_lines_for_librechat(admin_client: Client) -> None:
-    answer = admin_client.post(ADD, {"name": "LibreChat"}, headers={"Host": "code.example:8000"})
+    answer = admin_client.post(
+        ADD, {"name": "LibreChat", **SCOPES}, headers={"Host": "code.example:8000"}
+    )
     text = answer.content.decode()
     key = re.search(r'<pre id="secret">(\w+)</pre>', text)
     assert key is not None
@@ -52,7 +55,7 @@ def test_the_answer_has_the_lines_for_librechat(admin_client: Client) -> None:
 
 
 def test_the_secret_is_shown_once_and_kept_nowhere(admin_client: Client) -> None:
-    answer = admin_client.post(ADD, {"name": "LibreChat"})
+    answer = admin_client.post(ADD, {"name": "LibreChat", **SCOPES})
     key = APIKey.objects.get()
     assert "no-store" in answer.headers["Cache-Control"]
     # Neither Django's messages nor the session carry it: both are stored in clear.
@@ -68,7 +71,7 @@ def test_the_secret_is_shown_once_and_kept_nowhere(admin_client: Client) -> None
 
 def test_a_new_key_cannot_have_expired_already(admin_client: Client) -> None:
     answer = admin_client.post(
-        ADD, {"name": "LibreChat", "expires_at_0": "2020-01-01", "expires_at_1": "00:00"}
+        ADD, {"name": "LibreChat", **SCOPES, "expires_at_0": "2020-01-01", "expires_at_1": "00:00"}
     )
     assert "must expire in the future" in answer.content.decode()
     assert not APIKey.objects.exists()
@@ -80,7 +83,12 @@ def test_expiry_and_name_can_be_changed_and_the_secret_stays(admin_client: Clien
     tomorrow = timezone.now() + timedelta(days=1)
     admin_client.post(
         page(key),
-        {"name": "Chat", "expires_at_0": f"{tomorrow:%Y-%m-%d}", "expires_at_1": "12:00:00"},
+        {
+            "name": "Chat",
+            **SCOPES,
+            "expires_at_0": f"{tomorrow:%Y-%m-%d}",
+            "expires_at_1": "12:00:00",
+        },
     )
     key.refresh_from_db()
     assert key.name == "Chat"

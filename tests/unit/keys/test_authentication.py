@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from keys.models import APIKey
+from keys.models import APIKey, Failure
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Answer
@@ -37,7 +37,7 @@ def basic(user: str, password: str) -> str:
 def test_x_api_key_lets_in(secret: str) -> None:
     response = ask(X_API_Key=secret)
     assert response.status_code == 200
-    assert response.json() == {"key": "Alice", "is_staff": False}
+    assert response.json() == {"key": "Alice", "user": "", "is_staff": False}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,16 @@ def test_no_key_is_401_and_says_how_to_send_one(headers: dict[str, str]) -> None
     assert response.headers["WWW-Authenticate"] == "ApiKey"
     body = response.json()
     assert body["error"] == "API key is missing"
-    for way in ("X-API-Key", "Bearer", "http://any:<key>@", "/k/<key>", "KEYS_TRUSTED_NETWORKS"):
+    for way in (
+        "X-API-Key",
+        "up to 0.8.5",
+        "0.8.6 and later",
+        "CODEAPI_JWT_ENABLED",
+        "Bearer",
+        "http://any:<key>@",
+        "/k/<key>",
+        "KEYS_TRUSTED_NETWORKS",
+    ):
         assert way in body["message"]
 
 
@@ -159,7 +168,8 @@ def test_a_refused_key_is_not_recorded_as_used() -> None:
 def test_the_same_key_twice_is_looked_up_once(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    with django_assert_num_queries(1):
+    # And counted once.
+    with django_assert_num_queries(2):
         ask(X_API_Key=WRONG, api_key=WRONG, Authorization=basic(WRONG, WRONG))
 
 
@@ -167,7 +177,7 @@ def test_a_header_full_of_keys_is_not_a_flood_of_queries(
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     many = ",".join(f"lci_{number:010}_{'y' * 34}" for number in range(150))
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         assert ask(X_API_Key=many).status_code == 401
 
 
@@ -231,3 +241,42 @@ def test_no_secret_reaches_the_log(caplog: pytest.LogCaptureFixture, secret: str
 def test_the_log_tells_the_operator_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
     ask()
     assert "LibreChat 0.8.6 and later sends none by itself" in caplog.text
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "::ffff:10.1.2.3", "fd00::7"])
+def test_a_key_with_networks_is_let_in_from_there(address: str) -> None:
+    _, secret = APIKey.issue(name="Alice", networks=["10.1.0.0/16", "fd00::/8"])
+    assert ask(address, X_API_Key=secret).status_code == 200
+
+
+@pytest.mark.parametrize("address", ["10.2.2.3", "::1", "", "unix:"])
+def test_from_elsewhere_it_is_403_and_says_so(address: str) -> None:
+    _, secret = APIKey.issue(name="Alice", networks=["10.1.0.0/16", "fd00::/8"])
+    response = ask(address, X_API_Key=secret)
+    assert response.status_code == 403
+    assert response.json()["error"] == "Not allowed from this address"
+    assert "allowed networks" in response.json()["message"]
+    # It was no guess, and no use.
+    assert not Failure.objects.exists()
+    assert APIKey.objects.get().last_used_at is None
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+def test_through_a_proxy_nobody_comes_from_an_allowed_network(header: str) -> None:
+    _, secret = APIKey.issue(name="Alice", networks=["10.1.0.0/16"])
+    headers = {"X-API-Key": secret, header: "10.1.2.3"}
+    response = Client().get("/whoami", headers=headers, REMOTE_ADDR="10.1.0.1")
+    assert response.status_code == 403
+    assert "no proxy" in response.json()["message"]
+
+
+def test_a_wrong_key_is_401_wherever_it_comes_from() -> None:
+    _, secret = APIKey.issue(name="Alice", networks=["10.1.0.0/16"])
+    wrong = secret[:-1] + ("a" if secret[-1] != "a" else "b")
+    assert ask("10.2.2.3", X_API_Key=wrong).status_code == 401
+
+
+def test_another_key_may_be_allowed_where_the_first_is_not(secret: str) -> None:
+    _, elsewhere = APIKey.issue(name="Bob", networks=["10.1.0.0/16"])
+    response = ask(X_API_Key=f"{elsewhere}, {secret}")
+    assert response.json()["key"] == "Alice"

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 class WhoAmI(APIView):
     def get(self, request: APIRequest) -> Response:
-        return Response({"key": request.auth.name, "is_staff": request.user.is_staff})
+        return Response(
+            {
+                "key": request.auth.name,
+                "user": request.user.user_id,
+                "is_staff": request.user.is_staff,
+            }
+        )
 
 
 urlpatterns = [path("whoami", WhoAmI.as_view())]

@@ -39,12 +39,19 @@ from tests.fakes.attachment import ScriptedAttachment, SilentAttachment
 
 SHA256 = hashlib.sha256(b"12345").hexdigest()
 FILE = {"name": "dir/a.txt", "size": 5, "sha256": SHA256, "executable": False}
-MANIFEST: Control = {"files": [FILE], "skipped": {"reasons": {}, "names": []}, "kept_back": []}
+MANIFEST: Control = {
+    "files": [FILE],
+    "skipped": {"reasons": {}, "names": [], "limits": []},
+    "kept_back": [],
+}
 ENDED: Control = {
     "code": 0,
     "signal": None,
     "reason": "exit",
     "oom_kills": 0,
+    "refused_forks": 0,
+    "limit_signals": [],
+    "full": [],
     "stdout_bytes": 3,
     "stderr_bytes": 0,
     "wall_ms": 1,
@@ -52,6 +59,7 @@ ENDED: Control = {
     "peak_memory_bytes": None,
 }
 
+LIMITS = RunLimits(wall_seconds=1, output_bytes=10, cpu_seconds=1, open_files=100, file_bytes=1000)
 Answer = list[tuple[int, bytes] | Control | bytes]
 
 
@@ -61,7 +69,7 @@ def run(*answer: tuple[int, bytes] | Control | bytes) -> RunResult:
             language="py",
             code=b"",
             args=(),
-            limits=RunLimits(wall_seconds=1, cpu_seconds=1, output_bytes=10),
+            limits=LIMITS,
             abandoned=lambda: False,
         )
 
@@ -189,6 +197,12 @@ def test_more_output_than_allowed_ends_the_use(frames: list[tuple[int, bytes]]) 
         {"reason": None},
         {"oom_kills": None},
         {"oom_kills": -1},
+        {"refused_forks": None},
+        {"limit_signals": None},
+        {"limit_signals": ["SIGKILL"]},
+        {"full": "tmp_bytes"},
+        {"full": ["the moon"]},
+        {"full": [["tmp_bytes"]]},
         {"stdout_bytes": 2},
         {"stdout_bytes": 2**60},
         {"wall_ms": 1.5},
@@ -208,7 +222,7 @@ def test_a_program_is_cancelled_once_when_it_is_abandoned() -> None:
         language="py",
         code=b"pass",
         args=("a",),
-        limits=RunLimits(wall_seconds=1, cpu_seconds=1, output_bytes=10),
+        limits=LIMITS,
         abandoned=lambda: True,
     )
     assert result.reason == "cancelled"
@@ -276,9 +290,11 @@ def test_unsafe_names_end_the_use(name: object) -> None:
 
 
 def test_reasons_nobody_knows_are_left_out_and_names_made_printable() -> None:
-    skipped = {"reasons": {"size": 3, "boredom": 4}, "names": ["a\x1bb", *"x" * 30]}
+    reasons = {"size": 3, "boredom": 4}
+    skipped = {"reasons": reasons, "names": ["a\x1bb", *"x" * 30], "limits": ["file_bytes"]}
     collection, _ = collect({**MANIFEST, "files": [], "skipped": skipped})
     assert collection.skipped.reasons == {"size": 3}
+    assert collection.skipped.limits == {"file_bytes"}
     assert collection.skipped.names == ["a\ufffdb", *"x" * 19]
 
 
@@ -302,7 +318,7 @@ def run_and_collect(*answer: tuple[int, bytes] | Control | bytes) -> tuple[RunRe
             language="py",
             code=b"",
             args=(),
-            limits=RunLimits(wall_seconds=1, cpu_seconds=1, output_bytes=10),
+            limits=LIMITS,
             abandoned=lambda: False,
             then_collect=request({"a": SHA256}),
         )
@@ -339,7 +355,7 @@ def test_a_program_is_sent_together_with_its_request(monkeypatch: pytest.MonkeyP
         language="py",
         code=code,
         args=(),
-        limits=RunLimits(wall_seconds=1, cpu_seconds=1, output_bytes=10),
+        limits=LIMITS,
         abandoned=lambda: False,
     )
     assert len(sent) == 2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -207,3 +208,54 @@ def test_closing_ends_the_connection(connection: Hijacked) -> None:
     with pytest.raises(ContainerLost):
         attachment.send(b"x")
     assert attachment.recv(1) == b""
+
+
+def test_one_connection_is_kept_however_many_containers_are_asked_about(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with engine_at(tmp_path / "docker.sock") as connections:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+        engine = DockerEngine()
+        for number in range(30):
+            assert engine.death(f"container-{number}") is None
+        assert sum(not has_ended(connection) for connection in connections) <= 2
+
+
+@contextmanager
+def engine_at(path: Path) -> Iterator[list[socket.socket]]:
+    """It says of every container that it runs; yields the connections that were made to it."""
+    accepted: list[socket.socket] = []
+    body = json.dumps({"ApiVersion": "1.41", "State": {"Running": True}}).encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+    def serve(connection: socket.socket) -> None:
+        with suppress(OSError):
+            while connection.recv(65536):
+                connection.sendall(answer)
+
+    def accept(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                accepted.append(connection)
+                threading.Thread(target=serve, args=[connection], daemon=True).start()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        acceptor = threading.Thread(target=accept, args=[listener])
+        acceptor.start()
+        try:
+            yield accepted
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            acceptor.join()
+            for connection in accepted:
+                connection.close()
+
+
+def has_ended(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False

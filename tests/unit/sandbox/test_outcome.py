@@ -1,10 +1,15 @@
 import pytest
 
-from audit.models import Execution
-from sandbox.channel import RunResult
-from sandbox.outcome import decode, judge
+from audit.models import Execution, LimitHit
+from sandbox.channel import RunLimits, RunResult
+from sandbox.outcome import INCOMPLETE, SENTENCES, decode, failure, judge, left_out, out_of_memory
 
 Status = Execution.Status
+LIMITS = RunLimits(
+    wall_seconds=30, output_bytes=1000, cpu_seconds=5, open_files=100, file_bytes=1000
+)
+XCPU = frozenset({"SIGXCPU"})
+XFSZ = frozenset({"SIGXFSZ"})
 
 
 def result(**changes: object) -> RunResult:
@@ -13,6 +18,9 @@ def result(**changes: object) -> RunResult:
         "signal": None,
         "reason": "exit",
         "oom_kills": 0,
+        "refused_forks": 0,
+        "limit_signals": frozenset(),
+        "full": frozenset(),
         "stdout": b"",
         "stderr": b"",
         "stdout_bytes": 0,
@@ -70,12 +78,70 @@ def result(**changes: object) -> RunResult:
             "SIGKILL",
         ),
         (
-            {"exit_code": None, "signal": "SIGXCPU"},
+            {"exit_code": None, "signal": "SIGXCPU", "limit_signals": XCPU, "cpu_ms": 5001},
             Status.TIMED_OUT,
-            "Time limit exceeded",
+            "CPU time limit exceeded",
             137,
             "SIGKILL",
         ),
+        # Anybody can send it.
+        (
+            {"exit_code": None, "signal": "SIGXCPU", "limit_signals": XCPU, "cpu_ms": 10},
+            Status.FAILED,
+            "Terminated by SIGXCPU",
+            152,
+            "SIGXCPU",
+        ),
+        # What ignores the signal is killed a second later.
+        (
+            {"exit_code": None, "signal": "SIGKILL", "cpu_ms": 6001},
+            Status.TIMED_OUT,
+            "CPU time limit exceeded",
+            137,
+            "SIGKILL",
+        ),
+        # A shell whose child had no time left.
+        (
+            {"exit_code": 152, "cpu_ms": 5001},
+            Status.TIMED_OUT,
+            "CPU time limit exceeded",
+            137,
+            "SIGKILL",
+        ),
+        ({"exit_code": 152, "cpu_ms": 10}, Status.FAILED, "", 152, ""),
+        (
+            {"exit_code": 1, "limit_signals": XCPU, "cpu_ms": 5001},
+            Status.TIMED_OUT,
+            "CPU time limit exceeded",
+            137,
+            "SIGKILL",
+        ),
+        ({"limit_signals": XCPU, "cpu_ms": 5001}, Status.SUCCEEDED, "", 0, ""),
+        # Many processes, each with less than its own limit.
+        ({"exit_code": 1, "cpu_ms": 60_000}, Status.FAILED, "", 1, ""),
+        (
+            {"exit_code": None, "signal": "SIGXFSZ", "limit_signals": XFSZ},
+            Status.FAILED,
+            "File size limit exceeded",
+            153,
+            "SIGXFSZ",
+        ),
+        (
+            {"exit_code": 1, "refused_forks": 3},
+            Status.FAILED,
+            "Too many processes and threads",
+            1,
+            "",
+        ),
+        (
+            {"exit_code": 1, "full": frozenset({"tmp_inodes", "workspace_bytes"})},
+            Status.FAILED,
+            "/mnt/data is full",
+            1,
+            "",
+        ),
+        # It coped.
+        ({"refused_forks": 3, "full": frozenset({"workspace_bytes"})}, Status.SUCCEEDED, "", 0, ""),
         (
             {"exit_code": None, "signal": "SIGKILL", "reason": "cancelled"},
             Status.ABORTED,
@@ -95,7 +161,7 @@ def result(**changes: object) -> RunResult:
 def test_the_verdict_follows_from_what_the_runner_measured(
     changes: dict[str, object], status: Status, message: str, exit_code: int, signal: str
 ) -> None:
-    verdict = judge(result(**changes))
+    verdict = judge(result(**changes), LIMITS)
     assert (verdict.status, verdict.message) == (status, message)
     assert (verdict.exit_code, verdict.signal) == (exit_code, signal)
 
@@ -131,7 +197,70 @@ def test_the_verdict_follows_from_what_the_runner_measured(
 def test_stderr_says_what_the_program_cannot_say_itself(
     changes: dict[str, object], stderr: str
 ) -> None:
-    assert judge(result(**changes)).stderr == stderr
+    assert judge(result(**changes), LIMITS).stderr == stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "hit"),
+    [
+        ({}, []),
+        ({"reason": "timeout", "signal": "SIGKILL", "exit_code": None}, ["wall_time"]),
+        ({"reason": "cancelled", "signal": "SIGKILL", "exit_code": None}, []),
+        ({"exit_code": None, "signal": "SIGKILL"}, []),
+        ({"exit_code": None, "signal": "SIGKILL", "oom_kills": 1}, ["memory"]),
+        ({"exit_code": None, "signal": "SIGKILL", "oom_kills": 1, "cpu_ms": 6001}, ["memory"]),
+        ({"oom_kills": 1}, ["memory"]),
+        ({"limit_signals": XCPU, "cpu_ms": 4000}, ["cpu_time"]),
+        ({"limit_signals": XCPU, "cpu_ms": 2000}, []),
+        ({"exit_code": None, "signal": "SIGKILL", "cpu_ms": 5000}, ["cpu_time"]),
+        ({"exit_code": None, "signal": "SIGKILL", "cpu_ms": 4000}, []),
+        ({"refused_forks": 1}, ["processes"]),
+        ({"stdout": b"x", "stdout_bytes": 2}, ["output"]),
+        ({"stderr": b"x", "stderr_bytes": 2}, ["output"]),
+        ({"limit_signals": XFSZ}, ["file_size"]),
+        ({"full": frozenset({"shm_bytes", "tmp_inodes"})}, ["tmp_inodes", "shm_bytes"]),
+        (
+            {"reason": "timeout", "exit_code": None, "signal": "SIGKILL", "refused_forks": 9},
+            ["wall_time", "processes"],
+        ),
+    ],
+)
+def test_the_limits_that_were_hit_are_noted_whether_or_not_the_program_coped(
+    changes: dict[str, object], hit: list[str]
+) -> None:
+    assert list(judge(result(**changes), LIMITS).limits_hit) == hit
+
+
+def test_what_else_went_wrong_is_said_before_what_ended_the_program() -> None:
+    verdict = judge(
+        result(reason="timeout", exit_code=None, signal="SIGKILL", refused_forks=9), LIMITS
+    )
+    assert verdict.message == "Time limit exceeded"
+    assert verdict.stderr == (
+        "\n[sandbox] Too many processes and threads\n\n[sandbox] Time limit exceeded\n"
+    )
+
+
+def test_a_program_that_coped_is_told_nothing_but_what_its_answer_lacks() -> None:
+    also_hit = left_out(["total_bytes", "max_files", "file_bytes"])
+    assert set(also_hit) == set(INCOMPLETE)
+    verdict = judge(result(full=frozenset({"workspace_bytes"})), LIMITS, also_hit)
+    assert verdict.status == Status.SUCCEEDED
+    assert list(verdict.limits_hit) == ["workspace_bytes", *INCOMPLETE]
+    assert verdict.stderr.count("[sandbox]") == 3
+    assert "full" not in verdict.stderr
+    assert verdict.message == SENTENCES[LimitHit.KEPT_FILES]
+
+
+def test_every_limit_has_a_sentence() -> None:
+    assert SENTENCES.keys() == set(LimitHit) - {LimitHit.OUTPUT}
+    assert len(set(SENTENCES.values())) == len(SENTENCES)
+
+
+def test_a_run_that_never_ended_says_its_limit_too() -> None:
+    assert out_of_memory().limits_hit == (LimitHit.MEMORY,)
+    full = failure("no room for a.txt", {"workspace_inodes"})
+    assert full.limits_hit == (LimitHit.WORKSPACE_INODES,)
 
 
 @pytest.mark.parametrize(

@@ -335,6 +335,20 @@ def test_a_container_of_an_older_image_is_not_used(alice: Caller, settings: Sett
     assert states() == ["gone", "gone", "idle"]
 
 
+def test_nor_is_one_with_other_limits(alice: Caller, settings: Settings) -> None:
+    """A container from before they were tightened, say."""
+    settings.SANDBOX_POOL_SIZE = 1
+    keeper.refill()
+    first = run(alice, "open('a.txt', 'w').write('one')")
+    keeper.refill()
+    settings.SANDBOX_PIDS -= 1
+    ran = run(alice, "print(open('a.txt').read())", session_id=first.session.pk)
+    assert ran.execution.container_source == Execution.Source.CREATED
+    assert ran.verdict.stdout == "one\n"
+    keeper.end_containers()
+    assert states() == ["gone", "gone", "idle"]
+
+
 def test_a_pool_that_cannot_be_filled_leaves_no_rows(fake: FakeEngine, db: None) -> None:
     fake.down = True
     for _ in range(3):
@@ -486,8 +500,10 @@ def test_runs_that_find_no_room_get_their_turn_in_order(settings: Settings) -> N
 
     threads = [threading.Thread(target=once, args=[number]) for number in range(6)]
     for thread in threads:
+        stood = Execution.objects.count()
         thread.start()
-        time.sleep(0.06)
+        while Execution.objects.count() == stood:
+            time.sleep(0.01)
     for thread in threads:
         thread.join()
     assert order == sorted(order)

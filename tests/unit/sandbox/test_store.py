@@ -2,12 +2,15 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from sandbox import store
+from sandbox import spool, store
 from sandbox.errors import SandboxFileNotFound, StoreUnavailable
 
 KEY = "ab/abc/file"
@@ -105,3 +108,70 @@ def test_a_store_that_was_emptied_is_used_again(store_dir: Path) -> None:
     shutil.rmtree(store_dir)
     incoming().keep(KEY)
     assert files(store_dir) == [KEY]
+
+
+@contextmanager
+def meanwhile(action: Callable[[], object]) -> Iterator[None]:
+    """Again and again, in another thread."""
+    stop = threading.Event()
+
+    def act() -> None:
+        while not stop.is_set():
+            action()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_session_without_files_leaves_no_directory(store_dir: Path) -> None:
+    incoming().keep(KEY)
+    incoming().keep("ab/other/file")
+    store.delete_file(KEY)
+    (spooled := incoming()).close()
+    store.sweep_directories()
+    assert not (store_dir / KEY).parent.exists()
+    assert (store_dir / "ab/other/file").read_bytes() == b"hello"
+    spooled.keep(KEY)
+    assert (store_dir / KEY).exists()
+
+
+def test_a_directory_that_is_swept_from_under_a_file_is_made_again(store_dir: Path) -> None:
+    with meanwhile(store.sweep_directories):
+        for number in range(300):
+            incoming().keep(f"ab/session-{number}/file")
+    assert len(files(store_dir)) == 300
+
+
+def test_a_look_through_the_store_puts_up_with_what_is_deleted_meanwhile(store_dir: Path) -> None:
+    sessions = [f"ab{number:019}" for number in range(50)]
+
+    def come_and_go() -> None:
+        for session_id in sessions:
+            incoming().keep(f"ab/{session_id}/file")
+        for session_id in sessions:
+            store.delete_session(session_id)
+
+    with meanwhile(come_and_go):
+        for _ in range(200):
+            assert list(store.kept_long_ago()) == []
+
+
+def test_a_directory_that_is_swept_before_it_is_held_is_made_again(
+    store_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def sweep_first(path: Path, *arguments: int) -> int:
+        monkeypatch.undo()
+        path.rmdir()
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(os, "open", sweep_first)
+    held = spool._hold(store_dir)
+    os.close(held.descriptor)
+    assert [*store_dir.iterdir()] == [held.path]

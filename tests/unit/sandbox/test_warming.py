@@ -50,6 +50,20 @@ def test_more_cpu_than_while_it_starts_is_not_taken_away_before(
     assert set(fake.cpus.values()) == {4.0}
 
 
+def test_where_the_cpu_limit_cannot_be_changed_it_is_in_force_from_the_start(
+    fake: FakeEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    settings.SANDBOX_CPUS, settings.SANDBOX_WARMING_CPUS = 0.25, 1.5
+    settings.SANDBOX_RUNTIME = "runsc"
+
+    def refuse(name: str, cpus: float) -> None:
+        raise EngineUnavailable("cannot update")
+
+    monkeypatch.setattr(fake, "limit_cpu", refuse)
+    keeper.refill()
+    assert set(fake.cpus.values()) == {0.25}
+
+
 def test_the_pool_waits_for_its_containers_to_get_hot_and_a_run_does_not(
     alice: Caller, fake: FakeEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

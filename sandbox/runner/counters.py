@@ -1,0 +1,41 @@
+"""What the kernel counts for the container: how often it was at the end of its memory or of its
+processes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import cache
+
+# Each in version 2 of cgroups, then in version 1.
+MEMORY = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+PIDS = ("/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events")
+
+
+def oom_kills() -> int:
+    """Of how many processes, for want of memory."""
+    return _read(MEMORY, b"oom_kill")
+
+
+def refused_forks() -> int:
+    """How many processes or threads were not made, since there were too many."""
+    return _read(PIDS, b"max")
+
+
+def _read(paths: tuple[str, ...], counter: bytes) -> int:
+    file = _open(paths)
+    if file is not None:
+        for line in os.pread(file, 4096, 0).splitlines():
+            key, _, value = line.partition(b" ")
+            if key == counter:
+                return int(value)
+    return 0
+
+
+@cache
+def _open(paths: tuple[str, ...]) -> int | None:
+    """Kept open: it is looked at before and after each run."""
+    for path in paths:
+        with suppress(OSError):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return None

@@ -1,0 +1,260 @@
+"""The sandbox under gVisor: the core of the contract, and what is enforced in another way there.
+
+All on an engine of the tests' own, which knows that runtime. Everything else is tried with
+`SANDBOX_RUNTIME=runsc script/test tests/contract`, on an engine that has it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+from django.conf import settings
+
+from sandbox.confinement import Confinement, confinement
+from sandbox.engines.docker import DockerEngine
+from sandbox.errors import ContainerLost
+from tests.conftest import empty_database
+from tests.containers import Sandbox, docker_engine, started
+from tests.contract import test_engine, test_files, test_resetting, test_running
+from tests.engines import PrivateEngine
+from tests.service import Service
+
+RUNTIME = "runsc"
+# What works on every machine; a newer release has a faster one, and takes that by itself.
+COMMAND = ("/usr/bin/runsc", "--platform=ptrace", "--network=none")
+# Of two CPUs, for the sake of whoever waits for the tests.
+CPUS = 2.0
+HOT_SECONDS = 60.0
+
+# The core of the contract.
+test_stray_data = test_engine.test_data_that_nobody_announced_is_skipped
+test_mappings = test_files.test_a_change_through_a_mapping_is_found
+test_closed_directories = test_files.test_directories_that_their_owner_closed_are_opened
+test_removal = test_files.test_files_and_the_directories_they_leave_empty_are_removed
+test_arrival = test_files.test_files_arrive_as_they_are
+test_modes = test_files.test_modes_say_what_may_be_executed_and_written
+test_output_files = test_files.test_only_regular_files_are_output
+test_known_files = test_files.test_only_what_is_not_known_is_sent
+test_replacement = test_files.test_what_has_a_files_name_is_replaced
+test_reset = test_resetting.test_nothing_is_left_of_what_was_there
+test_arguments = test_running.test_a_program_prints_its_arguments
+test_signals = test_running.test_a_program_that_dies_of_a_signal_has_no_exit_code
+test_tracebacks = test_running.test_a_traceback_shows_the_source_line_and_its_file
+test_cancelling = test_running.test_an_abandoned_program_is_cancelled
+test_processor_time = test_running.test_processor_time_is_limited_on_its_own
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
+    docker_engine()
+    if shutil.which(COMMAND[0]) is None:
+        pytest.skip("NOT tested, there is no gVisor: install Debian's package runsc")
+    made = PrivateEngine(tmp_path_factory.mktemp("gvisor"), {RUNTIME: COMMAND})
+    try:
+        made.start()
+        made.load(settings.SANDBOX_IMAGE)
+        plain = ["run", "--rm", "--network=none", "--runtime", RUNTIME, "--entrypoint=true"]
+        if made.command(*plain, settings.SANDBOX_IMAGE):
+            pytest.skip(f"NOT tested, gVisor cannot start here: {' '.join(COMMAND)}")
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def engine(private: PrivateEngine) -> Iterator[DockerEngine]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", private.host)
+        # It reads that once.
+        yield DockerEngine()
+
+
+def under_gvisor() -> Confinement:
+    return replace(confinement(), runtime=RUNTIME, cpus=CPUS)
+
+
+@pytest.fixture(scope="module")
+def shared(engine: DockerEngine) -> Iterator[Sandbox]:
+    with started(engine, under_gvisor()) as sandbox:
+        with sandbox.attach() as channel:
+            assert channel.hello(timeout=10, hot_within=HOT_SECONDS).hot
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(shared: Sandbox) -> Sandbox:
+    """As good as new: to start one for each test takes too long."""
+    with shared.attach() as channel:
+        channel.reset()
+    return shared
+
+
+def goes_on(sandbox: Sandbox) -> bool:
+    return sandbox.output("print(1)") == "1\n"
+
+
+def test_it_is_gvisor(sandbox: Sandbox) -> None:
+    assert "gVisor" in sandbox.bash("dmesg")
+
+
+def test_a_program_is_nobody_and_may_nothing(sandbox: Sandbox) -> None:
+    lines = sandbox.bash("cat /proc/self/status").splitlines()
+    status = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
+    assert status["Uid"] == status["Gid"] == ["10001"] * 4
+    for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd"):
+        assert int(status[capabilities][0], 16) == 0
+
+
+def test_the_preloaded_interpreter_runs_programs_and_what_a_shell_calls(sandbox: Sandbox) -> None:
+    def served() -> int:
+        with sandbox.attach() as channel:
+            return channel.hello(timeout=10, hot_within=HOT_SECONDS).served
+
+    before = served()
+    assert goes_on(sandbox)
+    assert sandbox.bash("python3 - <<<'print(2)'; echo 'print(3)' | python3") == "2\n3\n"
+    assert served() == before + 3
+
+
+def test_output_can_be_reopened_by_name(sandbox: Sandbox) -> None:
+    result = sandbox.run("echo a > /dev/stdout; echo b > /dev/stderr", language="bash")
+    assert (result.stdout, result.stderr) == (b"a\n", b"b\n")
+
+
+def test_there_is_no_way_out(sandbox: Sandbox) -> None:
+    code = """
+import socket
+for family, address in ((socket.AF_INET, "1.1.1.1"), (socket.AF_INET6, "2606:4700:4700::1111")):
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as s:
+            s.settimeout(3)
+            s.connect((address, 80))
+            print("out")
+    except OSError as error:
+        print(type(error).__name__)
+"""
+    assert set(sandbox.output(code).split()) <= {"OSError", "PermissionError"}
+
+
+@pytest.mark.parametrize("place", ["/mnt/data", "/tmp", "/dev/shm"])
+def test_a_full_directory_is_an_error_of_the_program_alone(sandbox: Sandbox, place: str) -> None:
+    result = sandbox.run(f"head -c 1G /dev/zero > {place}/full", language="bash")
+    assert (result.exit_code, result.oom_kills) == (1, 0)
+    assert b"No space left on device" in result.stderr
+    assert goes_on(sandbox)
+
+
+def test_nobody_gets_what_would_outlive_the_processes(sandbox: Sandbox) -> None:
+    code = """
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+for make in (lambda: libc.shmget(0, 4096, 0o1600), lambda: libc.semget(0, 1, 0o1600),
+             lambda: libc.msgget(0, 0o1600)):
+    print(make(), errno.errorcode[ctypes.get_errno()])
+"""
+    assert sandbox.output(code) == "-1 ENOSYS\n" * 3
+
+
+def test_links_to_directories_are_not_followed(sandbox: Sandbox) -> None:
+    """To open one that must be no link is not refused there."""
+    sandbox.bash("mkdir real; echo kept > real/file; ln -s real linked; ln -s /opt/sandbox out")
+    sandbox.remove(["linked/file", "out/python3"])
+    assert sandbox.files() == {"real/file": b"kept\n"}
+
+
+def test_the_root_is_read_only(sandbox: Sandbox) -> None:
+    result = sandbox.run("touch /etc/x /opt/sandbox/x /run/code/x /x", language="bash")
+    assert result.exit_code == 1
+    assert sandbox.bash("find /etc/x /opt/sandbox/x /run/code/x /x 2>/dev/null; true") == ""
+
+
+def test_an_endless_program_is_ended_with_what_it_has_printed(sandbox: Sandbox) -> None:
+    code = "trap '' TERM; echo begun; while :; do :; done"
+    result = sandbox.run(code, language="bash", wall_seconds=5)
+    assert (result.reason, result.exit_code, result.signal) == ("timeout", None, "SIGKILL")
+    assert result.stdout == b"begun\n"
+    assert goes_on(sandbox)
+
+
+def test_a_bomb_is_kept_small_and_cleared_away(engine: DockerEngine) -> None:
+    """The kernel in there counts by itself; the host's would take the whole container."""
+    with started(engine, replace(under_gvisor(), pids=20)) as sandbox:
+        bomb = "for i in $(seq 50); do sleep 600 & done"
+        result = sandbox.run(bomb, language="bash", wall_seconds=8)
+        assert b"Resource temporarily unavailable" in result.stderr
+        assert sandbox.bash("cat /proc/[0-9]*/comm | grep -c sleep; true") == "0\n"
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "nohup sleep 600 >/dev/null 2>&1 & disown",
+        "(setsid sh -c 'trap \"\" TERM HUP INT; sleep 600 & sleep 600 & wait' &) >/dev/null 2>&1",
+        "sleep 600 & kill -STOP $!",
+    ],
+)
+def test_nothing_stays_behind(sandbox: Sandbox, leave: str) -> None:
+    result = sandbox.run(leave, language="bash")
+    assert (result.exit_code, result.reason) == (0, "exit")
+    assert sandbox.bash("cat /proc/[0-9]*/comm | grep -c sleep; true") == "0\n"
+
+
+def test_too_much_memory_takes_the_container_and_the_engine_says_so(engine: DockerEngine) -> None:
+    with started(engine, under_gvisor()) as sandbox:
+        with pytest.raises(ContainerLost):
+            sandbox.run("x = bytearray(2**30)\nfor i in range(0, 2**30, 4096): x[i] = 1")
+        death = engine.death(sandbox.name)
+        assert death is not None
+        assert death.oom_killed
+
+
+@pytest.fixture(scope="module")
+def gvisor_service(
+    private: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    with ExitStack() as stack:
+        service = Service(
+            directory=tmp_path_factory.mktemp("gvisor-service"),
+            database_url=stack.enter_context(empty_database(f"interpreter_gvisor_{os.getpid()}")),
+            settings={
+                "DOCKER_HOST": private.host,
+                "SANDBOX_RUNTIME": RUNTIME,
+                "SANDBOX_CPUS": str(CPUS),
+            },
+        )
+        yield stack.enter_context(service)
+
+
+@pytest.mark.django_db
+def test_a_session_keeps_its_files_and_its_verdicts(gvisor_service: Service) -> None:
+    service = gvisor_service
+    first = service.run("open('a.txt', 'w').write('one'); print(6 * 7)")
+    assert (first["stdout"], first["code"]) == ("42\n", 0)
+    assert [file["name"] for file in first["files"]] == ["a.txt"]
+    session = first["session_id"]
+    shell = service.run("cat a.txt; python3 -c 'print(2)'", lang="bash", session_id=session)
+    assert shell["stdout"] == "one2\n"
+
+    lost = service.run(
+        "x = bytearray(2**30)\nfor i in range(0, 2**30, 4096): x[i] = 1", session_id=session
+    )
+    assert "Out of memory" in lost["stderr"]
+
+    after = service.run("print(open('a.txt').read())", session_id=session)
+    assert after["stdout"] == "one\n"
+
+
+def test_no_container_of_the_service_is_under_another_runtime(
+    gvisor_service: Service, private: PrivateEngine
+) -> None:
+    names = list(gvisor_service.containers())
+    command = ["docker", "-H", private.host, "inspect", "-f", "{{.HostConfig.Runtime}}", *names]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert told
+    assert set(told) == {RUNTIME}

@@ -1,8 +1,9 @@
 """A client's connection, and what its thread does not have to wait for.
 
 A thread is held by what it does for a client, not by how slowly the client sends or reads. So the
-event loop waits for a request's head, and for the client to hang up in the end; and in between,
-for bodies and answers, a client has as much time as their size makes reasonable.
+event loop waits for a request's head and a small body, and for the client to hang up in the end; and
+in between, for larger bodies and for answers, a client has as much time as their size makes
+reasonable.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders
+from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders, ParseException
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer  # noqa: F401
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 # All of it. LibreChat's are about 500 bytes, and as many as may connect may each send so much.
 HEAD_BYTES = 64 * 1024
+# Nearly all programs are smaller. What is larger is read, and paid attention to, by a thread.
+SMALL_BODY_BYTES = 128 * 1024
+CONTENT_LENGTH = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,6})[ \t]*\r\n", re.I)
+# The client waits for our word before it sends the body.
+EXPECT = re.compile(rb"\r\nExpect:", re.I)
 # For how long a client may go on sending what nobody reads, for example the upload behind a 401.
 LINGER_SECONDS = 20.0
 LINGER_SILENCE_SECONDS = 2.0
@@ -104,10 +110,13 @@ class PacedSocket(socket.socket):
 
 @dataclass(slots=True)
 class Head:
-    """The beginning of a request, as far as it has arrived."""
+    """The beginning of a request, as far as it has arrived: its head, and its body if that is
+    small."""
 
     ends_at: float
     received: bytearray = field(default_factory=bytearray)
+    # How many bytes that is, once the head says so.
+    size: int | None = None
 
     def receive(self, connection: socket.socket) -> bool:
         """Whether it is complete, so that to parse it nothing more is waited for.
@@ -116,10 +125,17 @@ class Head:
         """
         data = connection.recv(HEAD_BYTES)
         if not data:
+            if self.size is not None:
+                raise ParseException("The body is shorter than it was said to be")
             raise EOFError
         # The blank line may have been cut in pieces.
         start = max(0, len(self.received) - 3)
         self.received += data
+        if self.size is None and not self._ends_after(start):
+            return False
+        return self.size is not None and len(self.received) >= self.size
+
+    def _ends_after(self, start: int) -> bool:
         blank_line = BLANK_LINE.search(self.received, start)
         if blank_line is None or blank_line.start() > HEAD_BYTES:
             if len(self.received) > HEAD_BYTES:
@@ -127,6 +143,12 @@ class Head:
             return False
         if blank_line[0] != b"\r\n\r\n":
             raise InvalidHeader("bare LF as line terminator")
+        self.size = blank_line.end()
+        length = CONTENT_LENGTH.search(self.received, 0, blank_line.end())
+        # Which of two lengths is meant, if any, is the parser's to say.
+        if length and not EXPECT.search(self.received, 0, blank_line.end()):
+            body = int(length[1])
+            self.size += body if body <= SMALL_BODY_BYTES else 0
         return True
 
 

@@ -73,7 +73,8 @@ wsgi.Response = QuietResponse  # type: ignore[misc]
 
 
 class PatientWorker(ThreadWorker):
-    """Gives a connection a thread from the end of its request's head to the end of its answer.
+    """Gives a connection a thread once its request's head, and its body if that is small, is there,
+    until the end of its answer.
 
     gunicorn reads heads in the threads, so that a few clients who send a byte now and then have all
     of them. It closes in its event loop, where one slow client keeps all others out for two
@@ -81,7 +82,7 @@ class PatientWorker(ThreadWorker):
     answer. Connections are never kept (see gunicorn.conf.py).
     """
 
-    # A whole head, from the connection on.
+    # A whole head with a small body, from the connection on.
     head_seconds = 20.0
     # The same for the worker that is stopping or has as many connections as it can.
     hurried_head_seconds = 1.0
@@ -117,6 +118,7 @@ class PatientWorker(ThreadWorker):
 
     def on_head(self, conn: TConn, connection: socket.socket) -> None:
         head = self.heads[conn]
+        before = len(head.received)
         try:
             complete = head.receive(connection)
         except BlockingIOError:
@@ -128,6 +130,9 @@ class PatientWorker(ThreadWorker):
             self.drop(conn)
             return
         if not complete:
+            # Whoever gets on is given time, though never more than at the beginning.
+            earned = (len(head.received) - before) / self.patience.bytes_per_second
+            head.ends_at = min(head.ends_at + earned, time.monotonic() + self.head_seconds)
             return
         self.release(conn)
         parser = RequestParser(self.cfg, conn.sock, conn.client)
@@ -140,10 +145,9 @@ class PatientWorker(ThreadWorker):
         """gunicorn calls it about every second, and after each event."""
         hurry = not self.alive or self.nr_conns >= self.worker_connections
         now = time.monotonic() + (self.head_seconds - self.hurried_head_seconds if hurry else 0)
-        # The oldest come first.
         for conn, head in list(self.heads.items()):
             if head.ends_at > now:
-                break
+                continue
             if head.received:
                 self.refuse(conn, TooSlow())
             else:

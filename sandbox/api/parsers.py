@@ -34,6 +34,8 @@ class BoundedJSONParser(BaseParser):
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise BodyTooLarge
+        if len(body) < announced(parser_context):
+            raise ParseError("The body is shorter than its Content-Length says.")
         if has_too_many_values(body):
             raise ParseError("The JSON has too many values.")
         try:
@@ -42,6 +44,13 @@ class BoundedJSONParser(BaseParser):
             raise ParseError("The JSON is nested too deeply.") from error
         except ValueError as error:
             raise ParseError("The body is not valid JSON.") from error
+
+
+def announced(parser_context: Mapping[str, Any] | None) -> int:
+    """How many bytes the client has said that the body has; 0 where it has not."""
+    request = (parser_context or {}).get("request")
+    length = request.META.get("CONTENT_LENGTH", "") if request else ""
+    return int(length) if length.isdecimal() else 0
 
 
 def has_too_many_values(body: bytes) -> bool:

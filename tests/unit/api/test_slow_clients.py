@@ -111,6 +111,41 @@ def test_a_body_that_drips_is_given_up(
     assert "Traceback" not in server.log()
 
 
+def test_small_bodies_that_drip_hold_no_thread(server: Server, secret: str) -> None:
+    with ExitStack() as stack:
+        for _ in range(10):
+            connection = stack.enter_context(server.connect())
+            connection.sendall(exec_head(secret, 100_000) + b"{")
+        assert healthy(server)
+        assert status_and_error(drip(connection, (b"x" for _ in count())))[0] == 408
+
+
+def test_a_client_that_waits_for_our_word_gets_it(server: Server, secret: str) -> None:
+    body = b'{"lang": "py", "code": "print(1)"}'
+    with server.connect() as connection:
+        head = exec_head(secret, len(body))
+        connection.sendall(head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert b'"stdout":"1\\n"' in read(connection)
+
+
+@pytest.mark.parametrize("length", [100, 1_000_000])
+def test_a_body_that_ends_too_early_is_refused(server: Server, secret: str, length: int) -> None:
+    """Although what there is of it would do."""
+    with server.connect() as connection:
+        connection.sendall(exec_head(secret, length) + b'{"lang": "py", "code": "print(1)"}')
+        connection.shutdown(socket.SHUT_WR)
+        assert status_and_error(read(connection))[0] == 400
+
+
+def exec_head(secret: str, length: int) -> bytes:
+    return (
+        f"POST /exec HTTP/1.1\r\nHost: x\r\nX-API-Key: {secret}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
 def test_a_stranger_cannot_hold_threads_by_the_admins_forms(
     server: Server, transactional_db: None
 ) -> None:
@@ -125,7 +160,7 @@ def test_a_stranger_cannot_hold_threads_by_the_admins_forms(
             dripping = stack.enter_context(server.connect())
             dripping.sendall(
                 "POST /admin/login/ HTTP/1.1\r\nHost: x\r\n"
-                f"Cookie: {token}\r\nContent-Length: 100000\r\n"
+                f"Cookie: {token}\r\nContent-Length: 1000000\r\n"
                 "Content-Type: application/x-www-form-urlencoded\r\n\r\n".encode()
             )
         # Without a form there is no token in it.

@@ -1,8 +1,8 @@
 """A client's connection, and what its thread does not have to wait for.
 
 A thread is held by what it does for a client, not by how slowly the client sends or reads. So the
-event loop waits for a request's head and a small body, and for the client to hang up in the end; and
-in between, for larger bodies and for answers, a client has as much time as their size makes
+event loop waits for a request's head and a small body, and for the client to hang up in the end.
+In between, for larger bodies and for answers, a client has as much time as their size makes
 reasonable.
 """
 

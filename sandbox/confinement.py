@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from django.conf import settings
@@ -11,7 +11,7 @@ from django.conf import settings
 from keys.limits import Limits
 from sandbox import seccomp
 
-# Not 1000: that is a person on most hosts.
+# Of programs in a container without a user of its own. Not 1000: that is a person on most hosts.
 SANDBOX_UID = 10001
 MB = 1024 * 1024
 # In all names that gVisor's own instructions give to the runtime.
@@ -74,6 +74,12 @@ class Confinement:
     capabilities: tuple[str, ...] = ("SETUID", "SETGID", "KILL", "SETPCAP")
     masked_paths: tuple[str, ...] = MASKED_PATHS
     hostname: str = "sandbox"
+
+    def of_user(self, uid: int) -> Confinement:
+        """With programs of that uid, which the runner takes from whose the workspace is; it has the
+        next two for itself."""
+        mounts = tuple(replace(mount, uid=uid) if mount.uid else mount for mount in self.mounts)
+        return replace(self, mounts=mounts)
 
     @property
     def digest(self) -> str:

@@ -113,6 +113,7 @@ def boot(
     # What gVisor has given a container it cannot take back.
     if not confined.under_gvisor:
         confined = replace(confined, cpus=max(settings.SANDBOX_WARMING_CPUS, limits.cpus))
+    confined = confined.of_user(engine().new_uid())
     engine().create(container.name, labels=labels(container), confinement=confined)
     heartbeat()
     with Channel(engine().attach(container.name), heartbeat=heartbeat) as channel:

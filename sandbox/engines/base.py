@@ -59,4 +59,8 @@ class Engine(Protocol):
     def death(self, name: str) -> Death | None:
         """None while it runs."""
 
+    def new_uid(self) -> int:
+        """For a container's programs, so that what the kernel counts by user, such as the pages of
+        pipes, is not counted with those of other containers. The next two are free as well."""
+
     def ping(self) -> None: ...

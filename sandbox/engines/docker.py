@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,6 +28,9 @@ INSTALLATION_LABEL = "interpreter.installation"
 # Of any one call. A container that starts on a busy machine is what takes longest.
 CALL_SECONDS = 30
 CPU_PERIOD = 100_000
+# Three for each container. Nobody's on any host; an engine that maps them has 65,536 as a rule.
+UIDS = range(1_000_000_000, 2_000_000_000, 4)
+MAPPED_UIDS = range(20_000, 60_000, 4)
 # gVisor's kernel is a process of the host, and has some threads there for each process of its own,
 # dozens where these are many. When it gets no more, the whole container ends.
 HOST_TASKS_OF_GVISOR = 64
@@ -62,6 +66,7 @@ class DockerEngine:
         # The client is not safe to share between threads.
         self._local = threading.local()
         self._version = ""
+        self._uids: range | None = None
         host = str(parse_host(kwargs_from_env().get("base_url")))
         self._socket_path = host.removeprefix(UNIX) if host.startswith(UNIX) else ""
 
@@ -151,6 +156,14 @@ class DockerEngine:
         if state["Running"]:
             return None
         return Death(exit_code=state["ExitCode"], oom_killed=state["OOMKilled"])
+
+    def new_uid(self) -> int:
+        if self._uids is None:
+            with _reporting():
+                options = self._client().info().get("SecurityOptions") or []
+            mapped = any(name in option for option in options for name in ("userns", "rootless"))
+            self._uids = MAPPED_UIDS if mapped else UIDS
+        return secrets.choice(self._uids)
 
     def ping(self) -> None:
         with _reporting():

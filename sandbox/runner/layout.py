@@ -18,4 +18,6 @@ class Layout:
     semaphores: str = "/proc/sysvipc/sem"
     # Copied to the temporary directory's .cache when the container starts.
     caches: str = "/opt/sandbox/cache"
+    # passwd and group of the image; in /etc are links to where the container's own are.
+    users: str = "/opt/sandbox/users"
     path: str = PATH

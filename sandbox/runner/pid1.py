@@ -15,6 +15,7 @@ from .refusing import refuse_what_would_stay
 from .server import Server
 from .stream import Stream
 from .supervisor import Pid1
+from .users import write_users
 
 PLAIN = "--plain"
 
@@ -27,6 +28,7 @@ def main() -> None:
     # What is here now is shared with every helper; a collection would only copy its pages.
     gc.freeze()
     layout = Layout()
+    write_users(layout)
     # Tests compare with a container that has no zygote.
     zygote = None if PLAIN in sys.argv[1:] else Zygote(layout)
     stream = Stream(0, 1)

@@ -12,11 +12,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 
-SANDBOX_UID = 10001
+from .layout import Layout
+
+# Of programs where the workspace is nobody's in particular.
+DEFAULT_UID = 10001
+
+
+def _owner(workspace: str) -> int:
+    """The engine gives each container's workspace to a user of its own: some things the kernel
+    counts by user, and one container is not to use up what others need."""
+    with suppress(FileNotFoundError):
+        return os.stat(workspace).st_uid or DEFAULT_UID
+    return DEFAULT_UID
+
+
+SANDBOX_UID = _owner(Layout().workspace)
 # Of the preloaded interpreter: programs can do nothing to it, nor it to anything.
-ZYGOTE_UID = 10002
+ZYGOTE_UID = SANDBOX_UID + 1
 # Of a helper that waits for its task.
-HELPER_UID = 10003
+HELPER_UID = SANDBOX_UID + 2
 
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8

@@ -10,7 +10,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from sandbox.runner.privileges import ZYGOTE_UID
 from tests.engines import PrivateEngine
 from tests.outages import crash, postgres
 from tests.service import Service
@@ -41,10 +40,10 @@ class Chaos:
     def zygote(self) -> None:
         """Of every container, with its spare."""
         for name in self.service.containers():
-            for line in self.docker("top", name, "-eo", "pid,uid").splitlines()[1:]:
-                pid, uid = map(int, line.split())
-                if uid == ZYGOTE_UID:
-                    kill(pid)
+            for line in self.docker("top", name, "-eo", "pid,comm").splitlines()[1:]:
+                pid, _, command = line.strip().partition(" ")
+                if command.strip() == "zygote":
+                    kill(int(pid))
 
     # --- our own processes ---
 

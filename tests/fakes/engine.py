@@ -16,7 +16,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from sandbox.confinement import Confinement
+from sandbox.confinement import SANDBOX_UID, Confinement
 from sandbox.engines.base import Attachment, ContainerInfo, Death
 from sandbox.errors import ContainerLost, EngineUnavailable
 from sandbox.runner.chores import Chores
@@ -52,6 +52,9 @@ class FakeEngine:
         self.cpus[name] = confinement.cpus
         self.confinements[name] = confinement
         self.created.append(name)
+
+    def new_uid(self) -> int:
+        return SANDBOX_UID
 
     def attach(self, name: str) -> Attachment:
         container = self._find(name)

@@ -540,3 +540,28 @@ def test_what_it_makes_is_not_for_others_to_write(sandbox: Sandbox, language: st
         "js": "console.log(process.umask().toString(8))",
     }[language]
     assert int(sandbox.output(code, language).strip().replace("o", ""), 8) == 0o022
+
+
+def test_a_container_can_have_a_user_of_its_own() -> None:
+    """What the kernel counts by user is then not counted with other containers'."""
+    engine = docker_engine()
+    uid = engine.new_uid()
+    code = """
+import os, pwd, subprocess
+print(os.getresuid(), os.getresgid(), pwd.getpwuid(os.getuid()).pw_name)
+print(subprocess.run(["id", "-un"], capture_output=True, text=True).stdout.strip())
+open("a.txt", "w").write("mine"); open("/tmp/b.txt", "w"); open("/dev/shm/c", "w")
+print({os.stat(place).st_uid for place in ("a.txt", "/mnt/data", "/tmp", "/dev/shm")})
+print(sorted({os.stat(f"/proc/{pid}").st_uid for pid in os.listdir("/proc") if pid.isdigit()}))
+"""
+    with started(engine, confinement().of_user(uid)) as sandbox:
+        with sandbox.attach() as channel:
+            assert channel.hello(timeout=60, hot_within=60).hot
+        for language in ("py", "bash"):
+            program = code if language == "py" else f"python3 - <<'END'\n{code}\nEND\n"
+            lines = sandbox.run(program, language=language).stdout.decode().splitlines()
+            assert lines[:3] == [f"{(uid,) * 3} {(uid,) * 3} sandbox", "sandbox", f"{{{uid}}}"]
+            assert str(uid) in lines[3]
+            assert "10001" not in lines[3]
+        assert sandbox.files()["a.txt"] == b"mine"
+    assert engine.new_uid() != uid

@@ -124,3 +124,12 @@ def test_other_limits_have_another_digest(settings: Settings, setting: str, valu
 def test_so_has_another_seccomp_profile() -> None:
     ours = confinement()
     assert replace(ours, seccomp=ours.seccomp.replace('"acce', '"xacce')).digest != ours.digest
+
+
+def test_another_user_has_all_mounts_but_roots() -> None:
+    ours = confinement()
+    theirs = ours.of_user(4_000_000)
+    assert [mount.uid for mount in theirs.mounts] == [4_000_000, 4_000_000, 4_000_000, 0]
+    assert [replace(mount, uid=0) for mount in theirs.mounts] == [
+        replace(mount, uid=0) for mount in ours.mounts
+    ]

@@ -12,6 +12,19 @@ from sandbox.outcome import SENTENCES
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "interpreter_site" / "settings.py").read_text()
+COMPOSE = (ROOT / "compose.yaml").read_text()
+# Given by compose.yaml itself, or of no use in its containers.
+NOT_IN_COMPOSE = {
+    "CODEAPI_JWT_PUBLIC_KEYS_DIR",
+    "DATABASE_URL",
+    "DEBUG",
+    "HOST",
+    "PORT",
+    "SANDBOX_ENGINE",
+    "SANDBOX_SECCOMP",
+    "SANDBOX_STORE_DIR",
+    "SECRET_KEY",
+}
 GUNICORN = (ROOT / "interpreter_site" / "gunicorn.conf.py").read_text()
 
 
@@ -47,3 +60,10 @@ def test_every_limit_can_be_found_by_what_one_sees_of_it() -> None:
         assert SENTENCES.get(limit, "length exceeded") in table
     for setting in (limit.setting for limit in LIMITS):
         assert f"`{setting}`" in table, setting
+
+
+def test_compose_passes_every_setting_on() -> None:
+    environment = COMPOSE.split("environment: &environment", 1)[1].split("\n  volumes:", 1)[0]
+    passed = set(re.findall(r"^    ([A-Z_]+):", environment, re.MULTILINE))
+    passed -= {"SECRET_KEY_FILE", "DATABASE_URL_FILE", "DOCKER_HOST"}
+    assert passed == documented().keys() - NOT_IN_COMPOSE

@@ -27,8 +27,8 @@ HEAD_BYTES = 64 * 1024
 # Nearly all programs are smaller. What is larger is read, and paid attention to, by a thread.
 SMALL_BODY_BYTES = 128 * 1024
 CONTENT_LENGTH = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,6})[ \t]*\r\n", re.I)
-# The client waits for our word before it sends the body.
-EXPECT = re.compile(rb"\r\nExpect:", re.I)
+# The client waits for our word before it sends the body; or this says how long that is.
+OF_ANOTHER_KIND = re.compile(rb"\r\n(?:Expect|Transfer-Encoding):", re.I)
 # For how long a client may go on sending what nobody reads, for example the upload behind a 401.
 LINGER_SECONDS = 20.0
 LINGER_SILENCE_SECONDS = 2.0
@@ -146,7 +146,7 @@ class Head:
         self.size = blank_line.end()
         length = CONTENT_LENGTH.search(self.received, 0, blank_line.end())
         # Which of two lengths is meant, if any, is the parser's to say.
-        if length and not EXPECT.search(self.received, 0, blank_line.end()):
+        if length and not OF_ANOTHER_KIND.search(self.received, 0, blank_line.end()):
             body = int(length[1])
             self.size += body if body <= SMALL_BODY_BYTES else 0
         return True

@@ -49,7 +49,10 @@ class BoundedJSONParser(BaseParser):
 def announced(parser_context: Mapping[str, Any] | None) -> int:
     """How many bytes the client has said that the body has; 0 where it has not."""
     request = (parser_context or {}).get("request")
-    length = request.META.get("CONTENT_LENGTH", "") if request else ""
+    # Of a chunked body the length is one that we have made up.
+    if request is None or "HTTP_TRANSFER_ENCODING" in request.META:
+        return 0
+    length: str = request.META.get("CONTENT_LENGTH", "")
     return int(length) if length.isdecimal() else 0
 
 

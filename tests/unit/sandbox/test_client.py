@@ -525,7 +525,10 @@ def test_any_answers_end_in_one_run_at_most(
 
     status, calls = with_server(client, serve)
     began = [what for what, _ in numbered][:2] == ["P", "B"]
-    if began:
+    if began and not reads:
+        # Nobody took what it was to run: it may have found that out before it read the answer.
+        assert calls == 0 or (status, calls) == BY_ITSELF
+    elif began:
         assert calls == 0
     else:
         assert (status, calls) == BY_ITSELF

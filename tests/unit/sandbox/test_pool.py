@@ -117,6 +117,33 @@ def test_a_pool_that_lacks_room_keeps_nobody_busy(
     keeper_command.Command()._wait()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_run_that_takes_a_container_comes_before_the_next_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SANDBOX_POOL_SIZE = 1
+    keeper.refill()
+    monkeypatch.setattr(keeper_command, "FIRST_SECONDS", 0.5)
+    is_over = threading.Event()
+
+    def claim() -> None:
+        try:
+            while not is_over.wait(0.05):
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_notify(%s, '')", [pool.CHANNEL])
+        finally:
+            connection.close()
+
+    claims = threading.Thread(target=claim)
+    claims.start()
+    began = time.monotonic()
+    keeper_command.Command()._wait()
+    waited = time.monotonic() - began
+    is_over.set()
+    claims.join()
+    assert waited >= 0.5
+
+
 def test_an_engine_that_is_down_is_told_and_takes_up_no_room(
     alice: Caller, fake: FakeEngine, settings: Settings
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 from tests.attacks.attack import held
@@ -18,6 +19,8 @@ for pid in filter(str.isdecimal, os.listdir("/proc")):
         pass
 print(%d * %d, uids.count(os.getuid()))
 """
+
+LEFT_OUT = re.compile(r"\n\[sandbox\] [^\n]* missing from the answer[^\n]*\n")
 
 
 class Health:
@@ -46,7 +49,9 @@ class Health:
         a, b = secrets.randbelow(10_000), secrets.randbelow(10_000)
         answer = self._target.run(PROBE % (a, b), session_id=session_id)
         held(answer["session_id"] == session_id, "the attacked session is gone")
+        # What the attack has left in the workspace may still be more than an answer can hold.
+        stderr = LEFT_OUT.sub("", answer["stderr"])
         held(
-            answer["stdout"] == f"{a * b} 1\n" and answer["stderr"] == "",
+            answer["stdout"] == f"{a * b} 1\n" and stderr == "",
             f"the attacked session's next run went wrong: {answer}",
         )

@@ -19,7 +19,8 @@ GVISOR = "runsc"
 # What the runner needs for itself, and the least that it gets.
 RUNNER_OPEN_FILES = 1024
 # What a container would be told of its host otherwise: how it was booted and built, what is plugged
-# in, what it is busy with. It takes the place of the engine's own list, which is in it.
+# in, what it is busy with. It takes the place of the engine's own list, and holds what Docker's did
+# when it was written: whatever a later engine masks besides has to be added here.
 MASKED_PATHS = (
     "/proc/acpi",
     "/proc/asound",

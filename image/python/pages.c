@@ -2,7 +2,7 @@
  *
  * A forked process shares its parent's memory until it writes to it, and has to ask the kernel for
  * each page, one by one, at the first touch. For the shortest of programs this was most of the time
- * that it took. A scout runs such a program once and says which pages were its own in the end; those
+ * that it took. A scout runs a small one once and says which pages were its own in the end; those
  * that wait for a program then get them in advance, while nobody waits for them. */
 
 #include "pages.h"
@@ -26,7 +26,7 @@
 
 #define PAGE 4096
 #define ENTRIES 512
-/* More than any trivial program touches: what a range costs is memory. */
+/* More than a small program touches: what each page costs is memory. */
 #define MOST_PAGES 8192
 
 struct range {

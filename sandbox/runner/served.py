@@ -240,8 +240,8 @@ def serve_run(
 
 
 def scout(pages: int, launcher: Launcher) -> None:
-    """Run the shortest of programs, as the zygote's own user, and say in the end which pages of
-    memory it has touched."""
+    """Run a small program, such as many begin with, as the zygote's own user, and say in the end
+    which pages of memory it has touched."""
     program = Program(
         replace(Layout(), workspace="/"),
         Language(("python3",), "scout.py", beside_files=False),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from sandbox.runner.chores import Chores
 from sandbox.runner.layout import Layout
+from sandbox.runner.privileges import ProcessLimits, limit_self
 from sandbox.runner.program import Command, Ending, Process, Program
 from sandbox.runner.protocol import Control
 
@@ -53,16 +53,9 @@ class FakeSupervisor:
         placed = program.place()
         command = program.command(placed)
         try:
-            popen = _popen(command, program.layout.workspace, stdout, stderr)
+            popen = _popen(command, program.layout.workspace, stdout, stderr, program.limits)
         except (OSError, ValueError) as error:
             popen = _say_why(command, error, stdout, stderr)
-        limits = program.limits
-        for which, soft, hard in (
-            (resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1),
-            (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
-            (resource.RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes),
-        ):
-            resource.prlimit(popen.pid, which, (soft, hard))
         self._process = FakeProcess(popen, placed)
         return self._process
 
@@ -104,7 +97,10 @@ class FakeProcess:
         return self._ending
 
 
-def _popen(command: Command, workspace: str, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+def _popen(
+    command: Command, workspace: str, stdout: int, stderr: int, limits: ProcessLimits | None = None
+) -> subprocess.Popen[bytes]:
+    # Limits that were set from outside would come after the program's first writes.
     return subprocess.Popen(
         command.arguments,
         cwd=workspace,
@@ -113,6 +109,7 @@ def _popen(command: Command, workspace: str, stdout: int, stderr: int) -> subpro
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
+        preexec_fn=(lambda: limit_self(limits)) if limits else None,
     )
 
 

@@ -230,6 +230,15 @@ SANDBOX_MAX_INPUT_FILES = env.int("SANDBOX_MAX_INPUT_FILES", default=256)
 # --- sandbox: files that are kept ---
 
 SANDBOX_STORE_DIR = env.path("SANDBOX_STORE_DIR", default=str(BASE_DIR / "var" / "files"))
+# A bucket instead of that directory, in which bytes then lie only until all of them have come.
+SANDBOX_S3_BUCKET = env.str("SANDBOX_S3_BUCKET", default="")
+# Before each key, for a bucket that has other things in it as well.
+SANDBOX_S3_PREFIX = env.str("SANDBOX_S3_PREFIX", default="")
+# Of a server that is not Amazon's.
+SANDBOX_S3_ENDPOINT = env.str("SANDBOX_S3_ENDPOINT", default="")
+SANDBOX_S3_REGION = env.str("SANDBOX_S3_REGION", default="")
+SANDBOX_S3_ACCESS_KEY_ID = env.str("SANDBOX_S3_ACCESS_KEY_ID", default="")
+SANDBOX_S3_SECRET_ACCESS_KEY = env.str("SANDBOX_S3_SECRET_ACCESS_KEY", default="")
 SANDBOX_UPLOAD_MB = env.int("SANDBOX_UPLOAD_MB", default=150)
 # A JSON body; LibreChat's write_file sends up to 10 MB twice encoded as base64.
 SANDBOX_BODY_MB = env.int("SANDBOX_BODY_MB", default=50)

@@ -159,14 +159,13 @@ def sweep_store() -> int:
     """Remove bytes without a row, as a crash between the two leaves them."""
     swept = 0
     old = store.kept_long_ago()
-    while paths := list(islice(old, SWEEP_BATCH)):
-        names = [path.name for path in paths]
-        kept = SandboxFile.objects.filter(pk__in=names, deleted_at=None)
-        known = set(kept.values_list("pk", flat=True))
-        for path in paths:
-            if path.name not in known:
-                path.unlink(missing_ok=True)
-                swept += 1
+    while batch := list(islice(old, SWEEP_BATCH)):
+        # Each by the id that its key ends in.
+        keys = {key.rpartition("/")[2]: key for key in batch}
+        kept = SandboxFile.objects.filter(pk__in=keys, deleted_at=None)
+        for file_id in keys.keys() - set(kept.values_list("pk", flat=True)):
+            store.delete_file(keys[file_id])
+            swept += 1
     store.sweep_directories()
     return swept
 

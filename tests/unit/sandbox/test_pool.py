@@ -386,14 +386,14 @@ def test_a_pool_that_cannot_be_filled_leaves_no_rows(fake: FakeEngine, db: None)
 
 
 def test_the_sweep_takes_what_has_no_row_and_nothing_else(
-    alice: Caller, django_assert_max_num_queries: Any
+    alice: Caller, django_assert_max_num_queries: Any, store_dir: Path
 ) -> None:
     ran = run(alice, "for i in range(30): open(f'{i}.txt', 'w').write('x')")
     deleted, orphan, spooled = ran.outputs[0].file, store.IncomingFile(), store.IncomingFile()
     SandboxFile.objects.filter(pk=deleted.pk).update(deleted_at=timezone.now())
     orphan.keep(f"{ran.session.pk[:2]}/{ran.session.pk}/orphan")
     long_ago = time.time() - store.ABANDONED_SECONDS - 1
-    for path in store.root().rglob("*"):
+    for path in store_dir.rglob("*"):
         os.utime(path, (long_ago, long_ago))
     fresh = store.IncomingFile()
     with django_assert_max_num_queries(5):

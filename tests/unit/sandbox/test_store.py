@@ -76,7 +76,7 @@ def test_only_old_bytes_are_expected_to_have_a_row(store_dir: Path) -> None:
     long_ago = time.time() - store.ABANDONED_SECONDS - 1
     for name in (store_dir / KEY, spooled._file.name):
         os.utime(name, (long_ago, long_ago))
-    assert list(store.kept_long_ago()) == [store_dir / KEY]
+    assert list(store.kept_long_ago()) == [KEY]
     spooled.discard()
 
 
@@ -92,7 +92,7 @@ time.sleep(60)
 
 def test_what_a_killed_process_was_receiving_is_swept_and_nothing_else(store_dir: Path) -> None:
     mine = incoming()
-    command = [sys.executable, "-c", RECEIVE, str(store_dir / store.INCOMING)]
+    command = [sys.executable, "-c", RECEIVE, str(store.incoming_directory())]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         assert other.stdout
         assert other.stdout.readline() == b"there\n"

@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import yaml
+from django.conf import settings
 
 from tests.containers import docker_engine
 from tests.service import ROOT, free_port, wait_until
@@ -75,11 +78,32 @@ class Project:
         )
         return done.stdout.decode(errors="replace")
 
+    @contextmanager
+    def variables(self, **changes: str) -> Iterator[None]:
+        before = dict(self._environment)
+        self._environment |= changes
+        yield
+        self._environment = before
+
+    def script(self, *command: str, fails: bool = False) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=CALL_SECONDS,
+            check=False,
+        )
+        said = done.stdout[-3000:] + done.stderr[-3000:]
+        assert (done.returncode != 0) == fails, said
+        return said
+
     def up(self) -> None:
         self("up", "--detach")
-        wait_until(self._answers, seconds=120)
+        wait_until(self.answers, seconds=120)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             return requests.get(f"{self.url}/health", timeout=5).ok
         except requests.RequestException:
@@ -91,6 +115,9 @@ class Project:
     def post(self, body: dict[str, Any]) -> requests.Response:
         headers = {"X-API-Key": self.key, "User-Agent": "LibreChat/1.0"}
         return requests.post(f"{self.url}/run/exec/exec", json=body, headers=headers, timeout=120)
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(self.url + path, headers={"X-API-Key": self.key}, timeout=60)
 
     def run(self, code: str, **body: Any) -> dict[str, Any]:
         response = self.post({"lang": "py", "code": code, **body})
@@ -116,6 +143,22 @@ def docker(*arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def as_librechat(base_url: str, *where: str) -> dict[str, str]:
+    """What a program of node's gets from the interpreter, in a container beside it."""
+    program = """
+const url = new URL(process.argv[1] + '/exec');
+const login = Buffer.from(`${url.username}:${url.password}`).toString('base64');
+url.username = url.password = '';
+const headers = {'Content-Type': 'application/json', Authorization: `Basic ${login}`};
+const body = JSON.stringify({lang: 'py', code: 'print(6 * 7)'});
+fetch(url, {method: 'POST', headers, body}).then(answer => answer.text()).then(console.log);
+"""
+    image = settings.SANDBOX_IMAGE
+    run = ("run", "--rm", *where, "--user=10001:10001", "--entrypoint=node", image)
+    answer = json.loads(docker(*run, "-e", program, base_url))
+    return {name: answer[name] for name in ("stdout", "stderr")}
 
 
 def postgres_image() -> str:
@@ -244,6 +287,53 @@ def test_each_part_can_be_restarted(project: Project, service: str) -> None:
         assert time.monotonic() < deadline, project.logs()
         time.sleep(0.5)
     assert answer.json()["stdout"] == "kept\n"
+
+
+def test_it_answers_under_the_name_that_a_container_has_for_its_host(project: Project) -> None:
+    port = project.url.rpartition(":")[2]
+    base_url = f"http://any:{project.key}@host.docker.internal:{port}/run/exec"
+    host = ("--add-host", "host.docker.internal:host-gateway")
+    assert as_librechat(base_url, *host) == {"stdout": "42\n", "stderr": ""}
+
+
+def test_librechat_beside_it_finds_its_interpreter(project: Project) -> None:
+    """LibreChat's own image cannot be had everywhere: what it is told is tried from where it is."""
+    both = ("-f", "compose.yaml", "-f", "deploy/librechat/compose.yaml")
+    names = ("CREDS_KEY", "CREDS_IV", "JWT_SECRET", "JWT_REFRESH_SECRET")
+    with project.variables(INTERPRETER_KEY=project.key, **dict.fromkeys(names, "0")):
+        made = yaml.safe_load(project(*both, "config"))
+    librechat = made["services"]["librechat"]
+    assert set(librechat["networks"]) == {"front", "chats"}
+    base_url = librechat["environment"]["LIBRECHAT_CODE_BASEURL"]
+    network = f"--network={project.name}_front"
+    assert as_librechat(base_url, network) == {"stdout": "42\n", "stderr": ""}
+
+
+def test_a_backup_brings_everything_back(project: Project, tmp_path: Path) -> None:
+    before = project.run("open('kept.txt', 'w').write('kept')")
+    project.script("deploy/backup", str(tmp_path))
+    (file,) = before["files"]
+    later = project.run("print(1)")
+    refused = project.script("deploy/restore", str(tmp_path), fails=True)
+    assert "--yes" in refused
+    # Nothing is lost to a backup that is none.
+    (broken := tmp_path / "broken").mkdir()
+    (broken / "database.dump").write_bytes(b"no dump")
+    project.script("deploy/restore", str(broken), "--yes", fails=True)
+    assert project.run("", session_id=later["session_id"])["session_id"] == later["session_id"]
+
+    project("down", "--volumes")
+    project.up()
+    assert project.post({"lang": "py", "code": ""}).status_code == 401
+    project.script("deploy/restore", str(tmp_path), "--yes")
+    wait_until(project.answers, seconds=120)
+    answer = project.run("print(open('kept.txt').read())", session_id=before["session_id"])
+    assert answer["stdout"] == "kept\n"
+    downloaded = project.get(f"/download/{file['session_id']}/{file['id']}")
+    assert (downloaded.status_code, downloaded.content) == (200, b"kept")
+    # What came after the backup is not in it.
+    fresh = project.run("", session_id=later["session_id"])
+    assert fresh["session_id"] != later["session_id"]
 
 
 def test_taken_down_it_leaves_no_container_and_comes_back_with_everything(

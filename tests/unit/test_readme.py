@@ -33,20 +33,20 @@ def documented() -> dict[str, str]:
     rows = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", table, re.MULTILINE)
     found: dict[str, str] = {}
     for names, defaults in rows:
-        split = re.findall(r"`([A-Z_]+)`", names)
-        values = defaults.split(", ") if len(split) > 1 else [defaults]
+        split = re.findall(r"`([A-Z][A-Z0-9_]*)`", names)
+        values = [*map(str.strip, defaults.split(","))] if len(split) > 1 else [defaults]
         found |= dict(zip(split, values, strict=True))
     return found
 
 
 def test_every_setting_is_documented_and_no_other() -> None:
-    read = set(re.findall(r"env\.\w+\(\s*\"([A-Z_]+)\"", SETTINGS))
-    read |= set(re.findall(r"environ\.get\([\"']([A-Z_]+)", GUNICORN))
+    read = set(re.findall(r"env\.\w+\(\s*\"([A-Z][A-Z0-9_]*)\"", SETTINGS))
+    read |= set(re.findall(r"environ\.get\([\"']([A-Z][A-Z0-9_]*)", GUNICORN))
     assert documented().keys() == read
 
 
 def test_the_documented_numbers_are_the_defaults() -> None:
-    defaults = dict(re.findall(r"env\.(?:int|float)\(\"([A-Z_]+)\", default=([^)]+)\)", SETTINGS))
+    defaults = dict(re.findall(r"env\.(?:int|float)\(\"([A-Z][A-Z0-9_]*)\", default=([^)]+)\)", SETTINGS))
     for name, default in defaults.items():
         # Some are computed from settings above them.
         names = {other: getattr(settings, other) for other in re.findall(r"SANDBOX_\w+", default)}
@@ -64,6 +64,6 @@ def test_every_limit_can_be_found_by_what_one_sees_of_it() -> None:
 
 def test_compose_passes_every_setting_on() -> None:
     environment = COMPOSE.split("environment: &environment", 1)[1].split("\n  volumes:", 1)[0]
-    passed = set(re.findall(r"^    ([A-Z_]+):", environment, re.MULTILINE))
+    passed = set(re.findall(r"^    ([A-Z][A-Z0-9_]*):", environment, re.MULTILINE))
     passed -= {"SECRET_KEY_FILE", "DATABASE_URL_FILE", "DOCKER_HOST"}
     assert passed == documented().keys() - NOT_IN_COMPOSE

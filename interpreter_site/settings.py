@@ -169,6 +169,25 @@ KEYS_TRUSTED_NETWORKS = env.list("KEYS_TRUSTED_NETWORKS", default=[])
 KEYS_WRONG_LIMIT = env.int("KEYS_WRONG_LIMIT", default=20)
 KEYS_WRONG_SECONDS = env.float("KEYS_WRONG_SECONDS", default=60)
 
+# --- keys: quotas, of each key and of each user of a key; 0 is none ---
+
+# None by default: how much is fair depends on the machine and on how many people share one key,
+# which for most installations of LibreChat is all of them. No quota protects the machine, limits
+# and SANDBOX_MAX_CONTAINERS do. Counted by the clock, in UTC.
+KEYS_RUNS_PER_MINUTE = env.int("KEYS_RUNS_PER_MINUTE", default=0)
+KEYS_RUNS_PER_HOUR = env.int("KEYS_RUNS_PER_HOUR", default=0)
+KEYS_RUNS_PER_DAY = env.int("KEYS_RUNS_PER_DAY", default=0)
+KEYS_CPU_SECONDS_PER_DAY = env.int("KEYS_CPU_SECONDS_PER_DAY", default=0)
+KEYS_CONCURRENT_RUNS = env.int("KEYS_CONCURRENT_RUNS", default=0)
+KEYS_STORED_MB = env.int("KEYS_STORED_MB", default=0)
+# Of a LibreChat user, where the call tells who that is; counted within the key.
+KEYS_USER_RUNS_PER_MINUTE = env.int("KEYS_USER_RUNS_PER_MINUTE", default=0)
+KEYS_USER_RUNS_PER_HOUR = env.int("KEYS_USER_RUNS_PER_HOUR", default=0)
+KEYS_USER_RUNS_PER_DAY = env.int("KEYS_USER_RUNS_PER_DAY", default=0)
+KEYS_USER_CPU_SECONDS_PER_DAY = env.int("KEYS_USER_CPU_SECONDS_PER_DAY", default=0)
+KEYS_USER_CONCURRENT_RUNS = env.int("KEYS_USER_CONCURRENT_RUNS", default=0)
+KEYS_USER_STORED_MB = env.int("KEYS_USER_STORED_MB", default=0)
+
 # --- keys: LibreChat's signed tokens, in the words of its official server ---
 
 # What LibreChat signs with, seen from outside: PEM (with \n for the ends of lines, if need be) of

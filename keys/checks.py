@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, register
 from keys import environment
 from keys.networks import HINT, why_not_a_network
 from keys.public_keys import InvalidKeys
+from keys.quotas import QUOTAS
 
 ALGORITHMS = ("EdDSA", "RS256")
 
@@ -24,6 +25,19 @@ def trusted_networks(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
         )
         for text in settings.KEYS_TRUSTED_NETWORKS
         if (reason := why_not_a_network(text)) is not None
+    ]
+
+
+@register()
+def quotas(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    return [
+        Error(
+            f"{quota.setting} cannot be {quota.of_server}.",
+            hint=f"It is a number of {quota.label}. {refusal}",
+            id="keys.E005",
+        )
+        for quota in QUOTAS
+        if (refusal := quota.refusal(quota.of_server))
     ]
 
 

@@ -42,6 +42,23 @@ class AtCapacity(SandboxError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class QuotaExceeded(SandboxError):
+    """The key, or the user, has used all that it may for now."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class StorageQuotaExceeded(SandboxError):
+    """An upload does not fit into what the key, or the user, may keep in the store. `quota` is the
+    name of the one that is in its way."""
+
+    def __init__(self, message: str, *, quota: str) -> None:
+        super().__init__(message)
+        self.quota = quota
+
+
 class LeaseLost(SandboxError):
     """Another worker took the session over, because this one did not renew its lease in time."""
 

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
 from keys import throttling
-from sandbox import pool, store
+from sandbox import pool, quotas, store
 from sandbox.engines import engine
 from sandbox.errors import SandboxError
 
@@ -41,6 +41,7 @@ SWEEP_BATCH = 1000
 def tidy() -> None:
     """Everything but filling the pool and looking through the whole store."""
     throttling.prune()
+    quotas.sweep()
     store.sweep_incoming()
     reap_sessions()
     expire_versions()

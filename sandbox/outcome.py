@@ -31,9 +31,15 @@ SENTENCES = {
     LimitHit.KEPT_FILES: "Files are missing from the answer: there are too many",
     LimitHit.KEPT_FILE_SIZE: "A file is missing from the answer: it is too large",
     LimitHit.KEPT_BYTES: "Files are missing from the answer: together they are too large",
+    LimitHit.STORED_BYTES: "Files are missing from the answer: the storage quota is used up",
 }
 # Because of these something is missing from the answer, which is said also when all went well.
-INCOMPLETE = (LimitHit.KEPT_FILES, LimitHit.KEPT_FILE_SIZE, LimitHit.KEPT_BYTES)
+INCOMPLETE = (
+    LimitHit.KEPT_FILES,
+    LimitHit.KEPT_FILE_SIZE,
+    LimitHit.KEPT_BYTES,
+    LimitHit.STORED_BYTES,
+)
 LEFT_OUT = {
     "max_files": LimitHit.KEPT_FILES,
     "file_bytes": LimitHit.KEPT_FILE_SIZE,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings
 
 from audit.models import SandboxContainer, SandboxFile
 from keys.limits import Limits
 from sandbox import store
+from sandbox.answers import MAX_SKIPPED_NAMES
 from sandbox.channel import (
     Channel,
     CollectLimits,
@@ -44,6 +45,24 @@ class Collected:
     def discard(self) -> None:
         for _, incoming in self.changed.values():
             incoming.discard()
+
+    def leave_out(self, names: Set[str], desired: Desired) -> None:
+        """Do not keep these. They are skipped for their size, in the words that clients know; and
+        as with what outgrew a limit, the container has its own version and the store the last."""
+        for name in names:
+            _, incoming = self.changed.pop(name)
+            incoming.discard()
+            before = desired.get(name)
+            if before:
+                self.manifest[name] = before.sha256
+            else:
+                del self.manifest[name]
+        reasons = self.skipped.reasons
+        self.skipped = replace(
+            self.skipped,
+            reasons=reasons | {"size": reasons.get("size", 0) + len(names)},
+            names=[*self.skipped.names, *sorted(names)][:MAX_SKIPPED_NAMES],
+        )
 
 
 def without_conflicts(desired: Desired) -> dict[str, SandboxFile]:

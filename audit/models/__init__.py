@@ -3,12 +3,15 @@ from audit.models.execution import Execution
 from audit.models.file import SandboxFile, SandboxInput
 from audit.models.limit_hit import LimitHit
 from audit.models.session import SandboxSession
+from audit.models.usage import Reservation, Usage
 
 __all__ = [
     "Execution",
     "LimitHit",
+    "Reservation",
     "SandboxContainer",
     "SandboxFile",
     "SandboxInput",
     "SandboxSession",
+    "Usage",
 ]

@@ -21,3 +21,4 @@ class LimitHit(models.TextChoices):
     KEPT_FILES = "kept_files", "number of kept files"
     KEPT_FILE_SIZE = "kept_file_size", "size of a kept file"
     KEPT_BYTES = "kept_bytes", "size of all kept files"
+    STORED_BYTES = "stored_bytes", "quota of stored files"

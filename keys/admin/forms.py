@@ -12,6 +12,7 @@ from keys.limits import BY_NAME, LIMITS, Scope
 from keys.models import APIKey, Issuer, KeyScope
 from keys.models.credential import all_scopes
 from keys.networks import HINT, why_not_a_network
+from keys.quotas import MEANINGS, MOST, QUOTA_BY_NAME, QUOTAS, Holder
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,6 +41,20 @@ LIMIT_FIELDSETS: tuple[Any, ...] = tuple(
     )
     for scope in Scope
 )
+OF = {
+    Holder.KEY: ("Quotas", "Of all that is done with it; each tenant of an issuer has its own."),
+    Holder.USER: ("Quotas of each user", "Of each LibreChat user, where the call tells who it is."),
+}
+QUOTA_FIELDSETS: tuple[Any, ...] = tuple(
+    (
+        title,
+        {
+            "description": f"{whose} Empty: the server's. 0: none. From the next call on.",
+            "fields": pairs([quota.name for quota in QUOTAS if quota.holder == holder]),
+        },
+    )
+    for holder, (title, whose) in OF.items()
+)
 ACCESS_FIELDSET: tuple[Any, ...] = ("Access", {"fields": ("scopes", "networks")})
 MAX_GRACE_HOURS = 24 * 90
 
@@ -58,6 +73,11 @@ class CredentialForm(forms.ModelForm[Row]):
             limit = BY_NAME[name]
             self.fields[name].help_text = f"The server's: {limit.of_server}. {limit.meaning}"
             self.fields[name].widget.attrs |= {"min": limit.lowest, "placeholder": limit.of_server}
+        for name in self.fields.keys() & QUOTA_BY_NAME.keys():
+            quota = QUOTA_BY_NAME[name]
+            server = str(quota.of_server or "none")
+            self.fields[name].help_text = f"The server's: {server}. {MEANINGS[quota.measure]}"
+            self.fields[name].widget.attrs |= {"min": 0, "max": MOST, "placeholder": server}
 
     def clean_networks(self) -> list[str]:
         networks: list[str] = self.cleaned_data["networks"]
@@ -80,7 +100,16 @@ class CredentialForm(forms.ModelForm[Row]):
 class APIKeyForm(CredentialForm[APIKey]):
     class Meta:
         model = APIKey
-        fields = ("name", "expires_at", "owner", "note", "scopes", "networks", *BY_NAME)
+        fields = (
+            "name",
+            "expires_at",
+            "owner",
+            "note",
+            "scopes",
+            "networks",
+            *BY_NAME,
+            *QUOTA_BY_NAME,
+        )
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
@@ -103,6 +132,7 @@ class IssuerForm(CredentialForm[Issuer]):
             "scopes",
             "networks",
             *BY_NAME,
+            *QUOTA_BY_NAME,
         )
 
 

@@ -13,6 +13,7 @@ from keys.limits import BY_NAME, Number
 from keys.models import APIKey
 from keys.models.credential import NAME_LENGTH, OWNER_LENGTH
 from keys.networks import HINT, why_not_a_network
+from keys.quotas import QUOTA_BY_NAME
 
 MAX_DAYS = 36_500
 
@@ -63,6 +64,21 @@ def limit(text: str) -> tuple[str, Number]:
     except ValueError as error:
         raise ArgumentTypeError(f"{text!r}: {error}") from error
     if refusal := BY_NAME[name].refusal(number):
+        raise ArgumentTypeError(f"{text!r}: {refusal}")
+    return name, number
+
+
+def quota(text: str) -> tuple[str, int]:
+    """A quota of the key's own, as runs_per_hour=100."""
+    name, equals, value = text.partition("=")
+    if not equals or name not in QUOTA_BY_NAME:
+        known = ", ".join(QUOTA_BY_NAME)
+        raise ArgumentTypeError(f"{text!r} is not NAME=VALUE with one of these names: {known}")
+    try:
+        number = int(value)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r}: {error}") from error
+    if refusal := QUOTA_BY_NAME[name].refusal(number):
         raise ArgumentTypeError(f"{text!r}: {refusal}")
     return name, number
 

@@ -111,6 +111,7 @@ class APIKey(Credential):
         scopes: Iterable[str] | None = None,
         networks: Iterable[str] = (),
         limits: Mapping[str, Number] | None = None,
+        quotas: Mapping[str, int] | None = None,
     ) -> tuple[APIKey, str]:
         """A new key and its secret, which nothing can show again."""
         key = cls(
@@ -121,6 +122,7 @@ class APIKey(Credential):
             scopes=all_scopes() if scopes is None else list(scopes),
             networks=list(networks),
             **(limits or {}),
+            **(quotas or {}),
         )
         key.set_secret()
         key.save()
@@ -160,7 +162,7 @@ class APIKey(Credential):
 
     @property
     def credential(self) -> Credential:
-        """Whose limits, scopes and networks count."""
+        """Whose limits, quotas, scopes and networks count."""
         return self.issuer or self
 
     @property

@@ -46,7 +46,29 @@ class KeyLimits(models.Model):
         abstract = True
 
 
-class Credential(KeyLimits):
+class KeyQuotas(models.Model):
+    """How much a key, and each user of it, may use; see `keys.quotas`. Empty: the server's."""
+
+    runs_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    runs_per_hour = models.PositiveIntegerField(null=True, blank=True)
+    runs_per_day = models.PositiveIntegerField(null=True, blank=True)
+    cpu_seconds_per_day = models.PositiveIntegerField("CPU seconds per day", null=True, blank=True)
+    concurrent_runs = models.PositiveIntegerField("runs at a time", null=True, blank=True)
+    stored_mb = models.PositiveIntegerField("stored files (MB)", null=True, blank=True)
+    user_runs_per_minute = models.PositiveIntegerField("runs per minute", null=True, blank=True)
+    user_runs_per_hour = models.PositiveIntegerField("runs per hour", null=True, blank=True)
+    user_runs_per_day = models.PositiveIntegerField("runs per day", null=True, blank=True)
+    user_cpu_seconds_per_day = models.PositiveIntegerField(
+        "CPU seconds per day", null=True, blank=True
+    )
+    user_concurrent_runs = models.PositiveIntegerField("runs at a time", null=True, blank=True)
+    user_stored_mb = models.PositiveIntegerField("stored files (MB)", null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class Credential(KeyLimits, KeyQuotas):
     name = models.CharField(max_length=NAME_LENGTH)
     owner = models.CharField(
         max_length=OWNER_LENGTH, blank=True, help_text="Who answers for it: a person or a team."

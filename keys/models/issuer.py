@@ -50,7 +50,8 @@ class IssuerQuerySet(models.QuerySet["Issuer"]):
 
 class Issuer(Credential):
     """Who signs tokens: a LibreChat with CODEAPI_JWT_ENABLED. Each of its tenants has a row among
-    the API keys, which owns sessions, files and executions; all of them have the issuer's limits.
+    the API keys, which owns sessions, files and executions; all of them have the issuer's limits,
+    and each by itself its quotas.
     """
 
     iss = models.CharField(

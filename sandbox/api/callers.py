@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from audit.ids import is_id
 from audit.models import SandboxSession
 from keys.authentication import APIRequest
 from sandbox.api.errors import InvalidRequest
 from sandbox.api.serializers import version_number
 from sandbox.api.text import header_text, label
-from sandbox.services import NO_SCOPE, Caller, Scope
+from sandbox.services import NO_SCOPE, Caller, FileRef, Scope
 
 USER, SKILL = SandboxSession.Kind.USER, SandboxSession.Kind.SKILL
 KINDS = ("skill", "agent", "user")
 
 
 def caller(
-    request: APIRequest, scope: Scope = NO_SCOPE, *, user_id: str = "", entity_id: str = ""
+    request: APIRequest,
+    scope: Scope = NO_SCOPE,
+    *,
+    user_id: str = "",
+    named_user: str = "",
+    entity_id: str = "",
 ) -> Caller:
     """A token proves its user, whatever else the request says. Without one the user is what
     LibreChat says: hints within the key, never proof of anything."""
@@ -31,9 +37,18 @@ def caller(
             or (scope.resource_id if scope.kind == USER else "")
             or user_id
         ),
+        named_user=named_user,
         entity_id=entity_id or label(request.query_params.get("entity_id")),
         address=address(request),
     )
+
+
+def user_of(files: Iterable[FileRef]) -> str:
+    """Whose the files of a run are, if they are one user's. LibreChat's bash tool names no user but
+    there; and for what a run just wrote it may put the file's own id in the user's place."""
+    named = {ref.resource_id for ref in files if ref.kind == USER and ref.resource_id}
+    users = {name for name in named if not is_id(name)}
+    return users.pop() if len(users) == 1 else ""
 
 
 def address(request: APIRequest) -> str | None:

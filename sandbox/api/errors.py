@@ -21,10 +21,12 @@ from sandbox.errors import (
     FileTooLarge,
     ImageMissing,
     LeaseLost,
+    QuotaExceeded,
     RunnerMismatch,
     SandboxError,
     SandboxFileNotFound,
     SessionNotFound,
+    StorageQuotaExceeded,
     StoreUnavailable,
     WorkspaceFull,
 )
@@ -45,6 +47,8 @@ ANSWERS: tuple[tuple[type[Exception], int, dict[str, str]], ...] = (
     ),
     (FileTooLarge, 413, {"error": "File size limit exceeded"}),
     (WorkspaceFull, 413, {"error": "The files do not fit into the sandbox"}),
+    # No 429: to wait some seconds, as a client then does, frees nothing.
+    (StorageQuotaExceeded, 413, {"error": "Storage quota exceeded"}),
     (
         ImageMissing,
         503,
@@ -101,7 +105,7 @@ class BodyTooLarge(exceptions.APIException):
 def handle(exception: Exception, context: Mapping[str, Any]) -> Response | None:
     """Django REST framework's hook. None leaves it to Django: status 500, and a traceback in
     the log."""
-    if isinstance(exception, AtCapacity):
+    if isinstance(exception, AtCapacity | QuotaExceeded):
         return too_many(str(exception), exception.retry_after_seconds)
     if isinstance(exception, exceptions.Throttled):
         return too_many(str(exception.detail), getattr(exception, "wait", None) or 1)
@@ -111,7 +115,7 @@ def handle(exception: Exception, context: Mapping[str, Any]) -> Response | None:
         if isinstance(exception, kind):
             if status == 503:
                 logger.error("%s: %s: %s", body["error"], kind.__name__, exception)
-            if isinstance(exception, WorkspaceFull):
+            if isinstance(exception, WorkspaceFull | StorageQuotaExceeded):
                 body = body | {"message": str(exception)}
             return Response(body, status)
     return None

@@ -12,7 +12,7 @@ from keys.models import KeyScope
 from sandbox import services
 from sandbox.api import downloads, listings, uploads, wire
 from sandbox.api.base import SandboxView
-from sandbox.api.callers import caller, scope_named, scope_uploaded
+from sandbox.api.callers import caller, scope_named, scope_uploaded, user_of
 from sandbox.api.connection import client_gone
 from sandbox.api.parsers import BoundedJSONParser
 from sandbox.api.serializers import ExecSerializer
@@ -35,12 +35,17 @@ class Exec(SandboxView):
     def post(self, request: APIRequest) -> Response:
         serializer = ExecSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        who = caller(request, user_id=serializer.user(), entity_id=serializer.entity())
         run_request = serializer.run_request()
+        who = caller(
+            request,
+            user_id=serializer.user(),
+            named_user=user_of(run_request.files),
+            entity_id=serializer.entity(),
+        )
         self.clock.lap("parse")
         gone = client_gone(request._request.META)
         outcome = services.execute(who, run_request, clock=self.clock, abandoned=gone)
-        return Response(wire.outcome(outcome, run_request, user_id=who.user_id))
+        return Response(wire.outcome(outcome, run_request))
 
 
 class Programmatic(SandboxView):

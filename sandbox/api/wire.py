@@ -12,14 +12,14 @@ OUTPUT_TOO_LONG = "OL"
 LANGUAGE = {"py": "python", "js": "javascript", "bash": "bash"}
 
 
-def outcome(outcome: Outcome, request: RunRequest, *, user_id: str) -> Answer:
+def outcome(outcome: Outcome, request: RunRequest) -> Answer:
     verdict, execution, session = outcome.verdict, outcome.execution, outcome.session
     answer: Answer = {
         "session_id": session.pk,
         "stdout": verdict.stdout,
         "stderr": verdict.stderr,
         "files": [
-            *(generated(output, user_id) for output in outcome.outputs),
+            *(generated(output, execution.user_id) for output in outcome.outputs),
             # An old client would take its unchanged input for a new file.
             *(inherited(item) for item in outcome.inherited if not item.ref.legacy),
         ],

@@ -32,6 +32,10 @@ class Entered:
     claim: Claim | None = None
 
 
+# Where a call does not tell the user, a run is its session's.
+USER = "COALESCE(NULLIF(%(execution_user_id)s, ''), taken.user_id)"
+
+
 @cache
 def continuing(which: str) -> str:
     """The container of a session whose last run ended just now may not be seen by the statement
@@ -41,7 +45,7 @@ def continuing(which: str) -> str:
             UPDATE audit_sandboxcontainer SET state = 'leased', last_used_at = now()
             WHERE session_id = (SELECT id FROM taken) AND {OWN} RETURNING *
         ), noted AS (
-            {rows.insertion(Execution, session_id="taken.id", container_id="own.id")}
+            {rows.insertion(Execution, session_id="taken.id", container_id="own.id", user_id=USER)}
             FROM taken, own
         )
         SELECT {rows.selected(SandboxSession, "taken")}, {rows.selected(SandboxContainer, "own")}
@@ -76,6 +80,9 @@ def enter(caller: Caller, request: RunRequest, execution: Execution) -> Entered:
 def _create(caller: Caller, execution: Execution, *, hint: str = "") -> Entered:
     session = new(caller, origin=SandboxSession.Origin.RUN, hint=hint)
     session.has_files = False
+    if not hint:
+        # With a hint the next run, perhaps without files, must find it again.
+        session.user_id = caller.noted_user
     session.lease_token = new_id()
     session.lease_expires_at = timezone.now() + LEASE
     _expect(execution, session.lease_token, Source.POOL)
@@ -131,6 +138,7 @@ def _take(which: str, caller: Caller, execution: Execution, **named: str) -> Ent
     width = len(SandboxSession._meta.concrete_fields)
     session = rows.instance(SandboxSession, found[:width])
     execution.session = session
+    execution.user_id = execution.user_id or session.user_id
     own = found[width:]
     claim = _noted(execution, Source.SESSION, own if own[0] else None)
     return Entered(session, Lease(session), claim)

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from audit.models import Execution, LimitHit, SandboxSession
 from keys.limits import Limits
-from sandbox import pool
+from sandbox import pool, quotas, storage_quotas
 from sandbox.channel import Channel, Fence, RunLimits
 from sandbox.claiming import Claim, Claiming, Wait, never
 from sandbox.database import unacknowledged
@@ -38,18 +38,29 @@ def execute(
     """Run a program in its session's workspace.
 
     Whatever the program does is a result; what is raised is ours. When this returns, the files
-    are in the store and the execution's row is final.
+    are in the store and the execution's row is final. A run over a quota is not even written down.
     """
     clock = clock or StepClock()
     execution = Execution(
         key=caller.key,
-        user_id=caller.user_id,
+        user_id=caller.noted_user,
         entity_id=caller.entity_id,
         client_address=caller.address,
         language=request.language,
         code=keeping.storable(request.code),
         args=[keeping.storable(arg) for arg in request.args],
     )
+    with quotas.counted(execution):
+        return _execute(caller, request, execution, clock, abandoned)
+
+
+def _execute(
+    caller: Caller,
+    request: RunRequest,
+    execution: Execution,
+    clock: StepClock,
+    abandoned: Abandoned,
+) -> Outcome:
     wait = Wait(time.monotonic() + settings.SANDBOX_QUEUE_SECONDS, abandoned=abandoned)
     lease, claim = _enter(caller, request, execution, clock, wait)
     wait = replace(wait, heartbeat=lease.renew)
@@ -74,6 +85,7 @@ def _enter(
         clock.lap("session")
         if lease is None:
             execution.session = entered.session
+            execution.user_id = execution.user_id or entered.session.user_id
             execution.lease_token = execution.container_source = ""
             execution.save(force_insert=True)
             try:
@@ -133,7 +145,10 @@ def _run(
             clock.lap("run")
             collected = bring_out(channel, changes, workspace.files)
         clock.lap("collect")
-        verdict = judge(result, of_run, hit_by_files(collected, of_run, limits.max_output_files))
+        hit = hit_by_files(collected, of_run, limits.max_output_files)
+        if storage_quotas.leave_out(execution, lease.session, collected, workspace.files):
+            hit.append(LimitHit.STORED_BYTES)
+        verdict = judge(result, of_run, hit)
         ended = keeping.Ended(claim, workspace, collected, result, verdict, limits.max_output_files)
         return keeping.keep(lease, execution, ended, clock)
     except BaseException as error:

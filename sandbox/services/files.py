@@ -11,8 +11,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit.models import SandboxFile, SandboxInput, SandboxSession
-from sandbox import store
-from sandbox.errors import SandboxFileNotFound, SessionNotFound
+from sandbox import storage_quotas, store
+from sandbox.errors import SandboxFileNotFound, SessionNotFound, StorageQuotaExceeded
 from sandbox.services import sessions
 from sandbox.services.ownership import belongs_to
 from sandbox.services.requests import Caller, Scope
@@ -49,15 +49,26 @@ def upload(
         )
         for item in incoming
     ]
+    size = sum(file.size for file in files)
     try:
+        # Once more below, where nothing else can come between.
+        storage_quotas.check(caller.key, caller.user_id, size)
         for item, file in zip(incoming, files, strict=True):
             item.file.keep(file.store_key)
         with transaction.atomic():
+            if storage_quotas.quotas_of(caller.key, caller.user_id):
+                storage_quotas.lock(caller.key)
+                storage_quotas.check(caller.key, caller.user_id, size)
             session.save(force_insert=True)
             SandboxFile.objects.bulk_create(files)
     except (OperationalError, InterfaceError):
         for item in incoming:
             item.file.leave()
+        raise
+    except StorageQuotaExceeded as error:
+        for item in incoming:
+            item.file.discard()
+        storage_quotas.note_refusal(caller.key, caller.user_id, error.quota)
         raise
     except BaseException:
         for item in incoming:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from audit.models import Execution, SandboxFile, SandboxInput, SandboxSession
+from sandbox import storage_quotas
 from sandbox.answers import MAX_SKIPPED_NAMES
 from sandbox.channel import RunResult, Skipped
 from sandbox.claiming import Claim
@@ -104,6 +105,7 @@ def keep(lease: Lease, execution: Execution, ended: Ended, clock: StepClock) -> 
             with transaction.atomic():
                 _finish(lease, execution, ended.verdict, ended, clock)
                 _keep_workspace(session, files, ended)
+                storage_quotas.release(execution, session.user_id)
         else:
             _finish(lease, execution, ended.verdict, ended, clock)
     except (OperationalError, InterfaceError):

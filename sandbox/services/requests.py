@@ -22,8 +22,16 @@ class Caller:
     user_id: str = ""
     # By a token. Otherwise the user is a hint within the key.
     user_is_proven: bool = False
+    # Where nothing else tells the user: who its files are said to be of. Only noted down, for it
+    # comes and goes with the files, and nothing is found or hidden by it.
+    named_user: str = ""
     entity_id: str = ""
     address: str | None = None
+
+    @property
+    def noted_user(self) -> str:
+        """For the records and for quotas."""
+        return self.user_id or self.named_user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

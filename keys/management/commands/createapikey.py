@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from keys.management.arguments import limit, moment, name, network, owner
+from keys.management.arguments import limit, moment, name, network, owner, quota
 from keys.models import APIKey, KeyScope
 
 
@@ -46,6 +46,15 @@ class Command(BaseCommand):
             "be given several times",
         )
         parser.add_argument(
+            "--quota",
+            type=quota,
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="instead of the server's, such as runs_per_hour=100 for the key and "
+            "user_runs_per_hour=20 for each user of it; 0 is none; may be given several times",
+        )
+        parser.add_argument(
             "--if-none", action="store_true", help="do nothing while any usable key exists"
         )
 
@@ -61,6 +70,7 @@ class Command(BaseCommand):
             scopes=options["scope"],
             networks=options["network"],
             limits=dict(options["limit"]),
+            quotas=dict(options["quota"]),
         )
         until = f"until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else "for good"
         self.stderr.write(f"API key {key.prefix} ({key.name}), {until}. Shown only now:")

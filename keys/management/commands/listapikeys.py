@@ -5,10 +5,19 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from keys.models import APIKey
+from keys.models import APIKey, Credential
+from keys.quotas import QUOTAS
 from keys.visible import visible
 
-HEADINGS = ("BEGINS", "KIND", "STATE", "NAME", "OWNER", "SCOPES", "NETWORKS", "EXPIRES", "USED")
+HEADINGS = (
+    "BEGINS", "KIND", "STATE", "NAME", "OWNER", "SCOPES", "NETWORKS", "QUOTAS", "EXPIRES", "USED",
+)  # fmt: skip
+
+
+def quotas(credential: Credential) -> str:
+    """Those that are not the server's."""
+    own = {quota.name: getattr(credential, quota.name) for quota in QUOTAS}
+    return ",".join(f"{name}={value}" for name, value in own.items() if value is not None) or "-"
 
 
 def row(key: APIKey) -> tuple[str, ...]:
@@ -21,6 +30,7 @@ def row(key: APIKey) -> tuple[str, ...]:
         visible(credential.owner) or "-",
         ",".join(credential.scopes),
         ",".join(credential.networks) or "all",
+        quotas(credential),
         f"{key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else "never",
         f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
     )

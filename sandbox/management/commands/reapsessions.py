@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from keys import throttling
-from sandbox import keeper, store
+from sandbox import keeper, quotas, store
 
 
 class Command(BaseCommand):
@@ -16,6 +16,7 @@ class Command(BaseCommand):
         keeper.end_containers()
         keeper.remove_strays()
         throttling.prune()
+        quotas.sweep()
         swept = store.sweep_incoming() + keeper.sweep_store()
         self.stdout.write(
             f"ended {reaped} expired sessions, aborted {aborted} abandoned executions,"

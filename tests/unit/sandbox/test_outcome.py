@@ -242,12 +242,12 @@ def test_what_else_went_wrong_is_said_before_what_ended_the_program() -> None:
 
 
 def test_a_program_that_coped_is_told_nothing_but_what_its_answer_lacks() -> None:
-    also_hit = left_out(["total_bytes", "max_files", "file_bytes"])
+    also_hit = [*left_out(["total_bytes", "max_files", "file_bytes"]), LimitHit.STORED_BYTES]
     assert set(also_hit) == set(INCOMPLETE)
     verdict = judge(result(full=frozenset({"workspace_bytes"})), LIMITS, also_hit)
     assert verdict.status == Status.SUCCEEDED
     assert list(verdict.limits_hit) == ["workspace_bytes", *INCOMPLETE]
-    assert verdict.stderr.count("[sandbox]") == 3
+    assert verdict.stderr.count("[sandbox]") == 4
     assert "full" not in verdict.stderr
     assert verdict.message == SENTENCES[LimitHit.KEPT_FILES]
 

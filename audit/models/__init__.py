@@ -2,6 +2,7 @@ from audit.models.container import SandboxContainer
 from audit.models.execution import Execution
 from audit.models.file import SandboxFile, SandboxInput
 from audit.models.limit_hit import LimitHit
+from audit.models.search import SearchEntry, SearchProgress
 from audit.models.session import SandboxSession
 
 __all__ = [
@@ -11,4 +12,6 @@ __all__ = [
     "SandboxFile",
     "SandboxInput",
     "SandboxSession",
+    "SearchEntry",
+    "SearchProgress",
 ]

@@ -1,6 +1,13 @@
 from audit.admin.containers import SandboxContainerAdmin
 from audit.admin.executions import ExecutionAdmin
 from audit.admin.files import SandboxFileAdmin
+from audit.admin.log import LogEntryAdmin
 from audit.admin.sessions import SandboxSessionAdmin
 
-__all__ = ["ExecutionAdmin", "SandboxContainerAdmin", "SandboxFileAdmin", "SandboxSessionAdmin"]
+__all__ = [
+    "ExecutionAdmin",
+    "LogEntryAdmin",
+    "SandboxContainerAdmin",
+    "SandboxFileAdmin",
+    "SandboxSessionAdmin",
+]

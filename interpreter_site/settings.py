@@ -287,7 +287,14 @@ SANDBOX_QUEUE_SECONDS = env.float("SANDBOX_QUEUE_SECONDS", default=60)
 
 
 def admin_link(title: str, icon: str, model: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
+    """For those whose role lets them see what is there."""
+    app, _, name = model.partition("_")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{model}_changelist"),
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
+    }
 
 
 UNFOLD = {
@@ -322,6 +329,8 @@ UNFOLD = {
                     admin_link("API keys", "key", "keys_apikey"),
                     admin_link("Token issuers", "verified_user", "keys_issuer"),
                     admin_link("Users", "person", "auth_user"),
+                    admin_link("Roles", "group", "auth_group"),
+                    admin_link("Actions in the admin", "history", "admin_logentry"),
                 ],
             },
         ],

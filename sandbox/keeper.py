@@ -18,6 +18,7 @@ from django.db import DatabaseError
 from django.db.models import F, Q
 from django.utils import timezone
 
+from audit import search
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
 from keys import throttling
 from sandbox import pool, quotas, store
@@ -48,6 +49,8 @@ def tidy() -> None:
     abort_executions()
     end_containers()
     remove_strays()
+    # Last: it may have much to do, and only the admin's search gains by it.
+    search.note_ended()
 
 
 def reap_sessions() -> int:

@@ -4,9 +4,20 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, Q
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.db.models.functions import Left
+from django.http import Http404, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import path
 
+from audit import search
+from audit.admin.counting import CountedChangeList
+from audit.admin.execution_filters import DurationFilter, LanguageFilter, LimitFilter
+from audit.admin.execution_page import page
+from audit.admin.export import FORMATS, exported
+from audit.admin.outcomes import outcome
 from audit.admin.records import (
     DayRangeFilter,
     RecordAdmin,
@@ -16,87 +27,25 @@ from audit.admin.records import (
     shown,
     size,
 )
+from audit.admin.seeing import scope
 from audit.ids import is_id
-from audit.models import Execution, LimitHit, SandboxFile, SandboxInput
-from keys.admin.theme import label
+from audit.models import Execution, LimitHit, SandboxFile
 from keys.visible import visible
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
 
-STATUSES = {
-    Execution.Status.RUNNING: "info",
-    Execution.Status.SUCCEEDED: "success",
-    Execution.Status.FAILED: "warning",
-    Execution.Status.TIMED_OUT: "danger",
-    Execution.Status.OUT_OF_MEMORY: "danger",
-    Execution.Status.ABORTED: "danger",
-}
-# In the order in which a request goes through them, which the database does not keep.
-STEPS = (
-    "auth",
-    "parse",
-    "session",
-    "turn",
-    "inputs",
-    "claim",
-    "queue",
-    "audit",
-    "start",
-    "attach",
-    "reset",
-    "files_in",
-    "run",
-    "collect",
-    "store",
-    "total",
-)
 # Up to a megabyte each: fetched for the one that is read, not for a list.
 LARGE = ("code", "stdout", "stderr")
 LISTED_CODE = 400
-LISTED_FILES = 200
-
-
-class LanguageFilter(admin.SimpleListFilter):
-    """Those of the newest runs: to ask for all that ever occurred would read the whole table."""
-
-    title = "language"
-    parameter_name = "language"
-    newest = 1000
-
-    def lookups(
-        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
-    ) -> list[tuple[str, str]]:
-        recent = Execution.objects.values_list("language", flat=True)[: self.newest]
-        return [(language, language) for language in sorted({*recent, self.value() or ""} - {""})]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
-        return queryset.filter(language=self.value()) if self.value() else queryset
-
-
-class LimitFilter(admin.SimpleListFilter):
-    title = "limit"
-    parameter_name = "limit"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
-    ) -> list[tuple[str, str]]:
-        return [(limit.value, str(limit.label)) for limit in LimitHit]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
-        limit = self.value()
-        return queryset.filter(limits_hit__contains=[limit]) if limit else queryset
 
 
 def limits_hit(run: Execution) -> list[str]:
     """In words, where the words are known: a row may be newer than this."""
     labels = dict(LimitHit.choices)
     return [str(labels.get(name, visible(name))) for name in run.limits_hit]
-
-
-def outcome(run: Execution) -> str:
-    return label(run.get_status_display(), STATUSES[Execution.Status(run.status)])
 
 
 def facts(run: Execution) -> list[str]:
@@ -111,33 +60,34 @@ def facts(run: Execution) -> list[str]:
     return [fact for fact in found if fact]
 
 
-def files(run: Execution) -> dict[str, list[tuple[str, str]]]:
-    written = run.files.order_by("name")[:LISTED_FILES]
-    given = run.session.inputs.select_related("file").order_by("name")[:LISTED_FILES]
-    return {
-        "Files it wrote": [(link(file), size(file.size)) for file in written],
-        "Files given to its session": [
-            (link(entry.file, entry.name), size(entry.file.size)) for entry in given
-        ],
-    }
+def without(fieldsets: Any, hidden: set[str]) -> list[Any]:
+    kept = []
+    for title, part in fieldsets:
+        lines = [(line,) if isinstance(line, str) else line for line in part["fields"]]
+        shown = [tuple(name for name in line if name not in hidden) for line in lines]
+        kept.append((title, {**part, "fields": [line for line in shown if line]}))
+    return kept
 
 
 @admin.register(Execution)
 class ExecutionAdmin(RecordAdmin[Execution]):
     list_display = ("created_at", "outcome", "language", "beginning", "key", "user", "wall")
+    list_before_template = "audit/executions.html"
     list_select_related = ("key",)
     list_filter = (
         "status",
         LimitFilter,
         LanguageFilter,
+        DurationFilter,
         "container_source",
         "key",
         "key__issuer",
         UserFilter,
         ("created_at", DayRangeFilter),
     )
-    search_fields = (*LARGE, "user_id", "files__name", "id", "session__id")
-    search_help_text = "In code, output, file names and user; or a whole id"
+    # That there is a search; what it looks into is the role's to say.
+    search_fields = ("id",)
+    search_help_text = "Code, output, file names, user, or an id"
     change_form_before_template = "audit/execution.html"
     fieldsets = (
         (
@@ -149,7 +99,6 @@ class ExecutionAdmin(RecordAdmin[Execution]):
                     ("wall", "cpu"),
                     ("memory", "written"),
                     "limits",
-                    "steps",
                 )
             },
         ),
@@ -169,8 +118,27 @@ class ExecutionAdmin(RecordAdmin[Execution]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
-        rows = super().get_queryset(request)
-        return rows.defer(*LARGE).annotate(code_start=Left("code", LISTED_CODE))
+        rows = super().get_queryset(request).defer(*LARGE)
+        if not scope(request).code:
+            return rows
+        return rows.annotate(code_start=Left("code", LISTED_CODE))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CountedChangeList]:
+        return CountedChangeList
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        shown = super().get_list_display(request)
+        return [name for name in shown if name != "beginning" or scope(request).code]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Execution | None = None) -> Any:
+        """Without what the role may not see, and without links to where it may not go."""
+        may = request.user.has_perm
+        needed = {
+            "arguments": scope(request).code,
+            "session_link": may("audit.view_sandboxsession"),
+            "container_link": may("audit.view_sandboxcontainer"),
+        }
+        return without(self.fieldsets, {name for name, is_seen in needed.items() if not is_seen})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Execution], search_term: str
@@ -187,12 +155,28 @@ class ExecutionAdmin(RecordAdmin[Execution]):
             )
             if by_id.exists():
                 return by_id, False
-        written = SandboxFile.objects.filter(execution=OuterRef("pk"), name__icontains=term)
-        given = SandboxInput.objects.filter(session=OuterRef("session_id"), name__icontains=term)
-        found = Q(user_id__icontains=term) | Exists(written) | Exists(given)
-        for column in LARGE:
-            found |= Q(**{f"{column}__icontains": term})
-        return queryset.filter(found), False
+        return search.find(queryset, term, scope(request)), False
+
+    def get_urls(self) -> list[Any]:
+        export = self.admin_site.admin_view(self.export_view)
+        return [
+            path("export/<str:kind>/", export, name="audit_execution_export"),
+            *super().get_urls(),
+        ]
+
+    def export_view(self, request: HttpRequest, kind: str) -> HttpResponseBase:
+        """All that the list with the same query would show."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if kind not in FORMATS:
+            raise Http404
+        try:
+            runs = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return redirect("admin:audit_execution_changelist")
+        return exported(request, runs.defer(None), scope(request), kind)
 
     def render_change_form(
         self,
@@ -208,7 +192,7 @@ class ExecutionAdmin(RecordAdmin[Execution]):
                 "show_history": False,
                 "badge": outcome(obj),
                 "facts": facts(obj),
-                "files": files(obj),
+                **page(request, obj),
             }
         return super().render_change_form(request, context, add, change, form_url, obj)
 
@@ -243,11 +227,6 @@ class ExecutionAdmin(RecordAdmin[Execution]):
     @admin.display(description="limits that it hit")
     def limits(self, run: Execution) -> str:
         return ", ".join(limits_hit(run)) or "-"
-
-    @admin.display(description="steps")
-    def steps(self, run: Execution) -> str:
-        taken = [(step, run.step_ms[step]) for step in STEPS if step in run.step_ms]
-        return ", ".join(f"{step} {duration(ms)}" for step, ms in taken) or "-"
 
     @admin.display(description="arguments")
     def arguments(self, run: Execution) -> str:

@@ -14,7 +14,7 @@ from unfold.contrib.filters.admin import RangeDateFilter, TextFilter
 from unfold.paginator import InfinitePaginator
 from unfold.utils import parse_date_str
 
-from keys.admin.theme import ModelAdmin, TabularInline
+from keys.admin.theme import ModelAdmin, TabularInline, is_offered
 from keys.visible import visible
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class RecordAdmin(ReadOnly, ModelAdmin[Row]):
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ("created_at",)
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        return is_offered(self, lookup) and super().lookup_allowed(lookup, value, request)
+
 
 class DayRangeFilter(RangeDateFilter):
     """Whole days, both included. The theme's own ends where the last day begins."""
@@ -85,10 +88,15 @@ class RecordInline(ReadOnly, TabularInline[Row, Parent]):
     hide_title = True
 
 
+def quoted(row: Model) -> str:
+    """Its id, as the admin writes ids into addresses."""
+    return str(quote(row.pk))
+
+
 def link(row: Model | None, text: str | None = None) -> str:
     if row is None:
         return "-"
-    url = reverse(f"admin:{row._meta.label_lower.replace('.', '_')}_change", args=(quote(row.pk),))
+    url = reverse(f"admin:{row._meta.label_lower.replace('.', '_')}_change", args=(quoted(row),))
     text = visible(str(row) if text is None else text)
     return format_html('<a class="text-link" href="{}">{}</a>', url, text)
 

@@ -6,7 +6,8 @@ from django.contrib import admin, messages
 from django.utils import timezone
 
 from audit.admin import containers
-from audit.admin.executions import LARGE, outcome
+from audit.admin.executions import LARGE
+from audit.admin.outcomes import outcome
 from audit.admin.records import (
     DayRangeFilter,
     RecordAdmin,

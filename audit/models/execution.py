@@ -109,6 +109,17 @@ class Execution(models.Model):
                 opclasses=["jsonb_path_ops"],
                 name="execution_limits_hit",
             ),
+            # The few that somebody would look for; an entry for each run would cost each run.
+            models.Index(
+                fields=["wall_ms"], condition=models.Q(wall_ms__gte=10_000), name="execution_slow"
+            ),
+        ]
+        # To see that and how something ran is one thing, to read what another.
+        permissions: ClassVar = [
+            ("view_code", "Can view the code and arguments of executions"),
+            ("view_output", "Can view the output of executions"),
+            ("stop_execution", "Can stop a running execution"),
+            ("use_playground", "Can run programs in the playground"),
         ]
 
     def __str__(self) -> str:

@@ -55,6 +55,7 @@ class SandboxFile(models.Model):
             models.Index(fields=["-created_at"]),
             models.Index(fields=["session", "name"]),
         ]
+        permissions: ClassVar = [("download_sandboxfile", "Can download sandbox files")]
 
     def __str__(self) -> str:
         return visible(self.name)

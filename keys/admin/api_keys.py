@@ -20,7 +20,7 @@ from keys.admin.forms import (
     RotateForm,
 )
 from keys.admin.issued import issued
-from keys.admin.theme import ModelAdmin, action, label
+from keys.admin.theme import ModelAdmin, action, is_offered, label
 from keys.models import APIKey
 from keys.visible import visible
 
@@ -88,6 +88,9 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
     )
     actions = ("revoke_selected",)
     actions_detail = ("rotate", "revoke")
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        return is_offered(self, lookup) and super().lookup_allowed(lookup, value, request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[APIKey]:
         return super().get_queryset(request).annotate(run_count=Count("executions"))

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 
 from keys import environment
 from keys.admin.forms import ACCESS_FIELDSET, LIMIT_FIELDSETS, QUOTA_FIELDSETS, IssuerForm
-from keys.admin.theme import ModelAdmin, label
+from keys.admin.theme import ModelAdmin, is_offered, label
 from keys.models import Issuer
 from keys.public_keys import InvalidKeys
 
@@ -64,6 +64,9 @@ class IssuerAdmin(ModelAdmin[Issuer]):
         "last_used_at",
         "created_at",
     )
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        return is_offered(self, lookup) and super().lookup_allowed(lookup, value, request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Issuer]:
         tenants = {"tenant_rows": Count("tenants"), "last_token_at": Max("tenants__last_used_at")}

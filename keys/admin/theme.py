@@ -26,9 +26,24 @@ else:
     from unfold.admin import ModelAdmin, TabularInline
     from unfold.decorators import action
 
-__all__ = ["ModelAdmin", "TabularInline", "action", "label"]
+__all__ = ["ModelAdmin", "TabularInline", "action", "is_offered", "label"]
 
 
 def label(text: str, kind: str | None = None) -> SafeString:
     """A coloured badge, in lists and on pages alike; Unfold's own decorator knows lists only."""
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": kind})
+
+
+def is_offered(page: Any, lookup: str) -> bool:
+    """Whether one of the list's filters asks this. Django lets an address ask for any column, so
+    what is not shown could be guessed letter by letter: by whether a row is found."""
+    column = lookup.partition("__")[0]
+    if column not in {field.name for field in page.opts.get_fields()}:
+        # A filter of its own, or nothing.
+        return True
+    return column in {_column(each) for each in page.list_filter}
+
+
+def _column(list_filter: Any) -> str:
+    name = list_filter[0] if isinstance(list_filter, (tuple, list)) else list_filter
+    return str(getattr(name, "parameter_name", name)).partition("__")[0]

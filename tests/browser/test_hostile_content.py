@@ -67,9 +67,9 @@ def check(page: Page) -> None:
             const ours = (text) => text.includes("evil.invalid") || text.includes("owned");
             return [...document.querySelectorAll("*")]
                 .flatMap((element) => [...element.attributes].map((a) => [element, a]))
-                .filter(([element, a]) => a.name === "href"
+                .filter(([element, a]) => ["href", "action"].includes(a.name)
                     ? /^(javascript:alert|http:..evil)/.test(a.value)
-                    : /^(on|x-|@|src|srcset|action|formaction)/.test(a.name) && ours(a.value))
+                    : /^(on|x-|@|src|srcset|formaction)/.test(a.name) && ours(a.value))
                 .map(([element, a]) => `${element.tagName} ${a.name}=${a.value}`);
         }"""
     )

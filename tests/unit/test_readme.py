@@ -46,7 +46,9 @@ def test_every_setting_is_documented_and_no_other() -> None:
 
 
 def test_the_documented_numbers_are_the_defaults() -> None:
-    defaults = dict(re.findall(r"env\.(?:int|float)\(\"([A-Z][A-Z0-9_]*)\", default=([^)]+)\)", SETTINGS))
+    defaults = dict(
+        re.findall(r"env\.(?:int|float)\(\"([A-Z][A-Z0-9_]*)\", default=([^)]+)\)", SETTINGS)
+    )
     for name, default in defaults.items():
         # Some are computed from settings above them.
         names = {other: getattr(settings, other) for other in re.findall(r"SANDBOX_\w+", default)}

@@ -1,0 +1,54 @@
+"""Who did what in the admin, as Django notes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+
+from audit.admin.records import DayRangeFilter, RecordAdmin
+from keys.admin.theme import label
+from keys.visible import visible
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+
+KINDS = {ADDITION: "success", CHANGE: "info", DELETION: "danger"}
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(RecordAdmin[LogEntry]):
+    list_display = ("action_time", "user", "kind", "table", "what", "how")
+    list_display_links = None
+    list_select_related = ("user", "content_type")
+    list_filter = ("user", "action_flag", ("action_time", DayRangeFilter))
+    search_fields = ("object_repr", "=object_id")
+    search_help_text = "A name, or a whole id"
+    sortable_by = ("action_time",)
+    fieldsets = (
+        (
+            None,
+            {"fields": (("action_time", "user"), ("kind", "table"), "what", "how", "object_id")},
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
+        return super().get_queryset(request).order_by("-action_time", "-pk")
+
+    @admin.display(description="action")
+    def kind(self, entry: LogEntry) -> str:
+        return label(entry.get_action_flag_display(), KINDS.get(entry.action_flag))
+
+    @admin.display(description="of")
+    def table(self, entry: LogEntry) -> str:
+        return str(entry.content_type.name) if entry.content_type else "-"
+
+    @admin.display(description="name")
+    def what(self, entry: LogEntry) -> str:
+        return visible(entry.object_repr) or "-"
+
+    @admin.display(description="what was done")
+    def how(self, entry: LogEntry) -> str:
+        return visible(entry.get_change_message()) or "-"

@@ -1,0 +1,3 @@
+from sandbox.admin.files import StoredFileAdmin
+
+__all__ = ["StoredFileAdmin"]

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from audit.admin.export import cell
+from audit.models import Execution
+from tests.roles import staff
+from tests.unit.audit.conftest import Make
+
+pytestmark = pytest.mark.django_db
+LIST = reverse("admin:audit_execution_changelist")
+
+
+def stream(client: Client, kind: str, query: str = "") -> Iterator[bytes]:
+    response = client.post(reverse("admin:audit_execution_export", args=(kind,)) + query)
+    assert response.status_code == 200
+    found: Iterator[bytes] = iter(response.streaming_content)  # type: ignore[attr-defined]
+    return found
+
+
+def exported(client: Client, kind: str, query: str = "") -> list[dict[str, Any]]:
+    text = b"".join(stream(client, kind, query)).decode()
+    if kind == "csv":
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_the_filtered_list_is_exported(admin_client: Client, make_run: Make, kind: str) -> None:
+    make_run()
+    failed = make_run(
+        status=Execution.Status.FAILED, code="a,\"b\"\r\n'c'", stdout="ü\n", limits_hit=["memory"]
+    )
+    (row,) = exported(admin_client, kind, "?status__exact=failed")
+    # Some ids begin as a formula does.
+    assert (row["id"].lstrip("'"), row["status"]) == (failed.pk, "failed")
+    assert (row["code"], row["stdout"]) == ("a,\"b\"\r\n'c'", "ü\n")
+    assert row["created_at"] == failed.created_at.isoformat()
+    assert row["limits_hit"] == ('["memory"]' if kind == "csv" else ["memory"])
+    assert row["key"] == "Alice"
+    assert {row["id"].lstrip("'") for row in exported(admin_client, kind)} == set(
+        Execution.objects.values_list("pk", flat=True)
+    )
+    assert exported(admin_client, kind, "?q=needle") == []
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+def test_no_cell_is_a_formula(admin_client: Client, make_run: Make, text: str) -> None:
+    make_run(text=text, code=text, client_address=None)
+    (row,) = exported(admin_client, "csv")
+    for name in ("code", "stdout", "stderr", "user", "entity", "message"):
+        assert row[name] == f"'{text}"
+    assert json.loads(row["args"]) == [text]
+    (row,) = exported(admin_client, "jsonl")
+    assert row["code"] == text
+
+
+def test_numbers_stay_numbers() -> None:
+    assert [cell(value) for value in (-9, 0, None, "x", "")] == [-9, 0, None, "x", ""]
+
+
+@time_machine.travel("2026-11-25 12:00Z", tick=False)
+def test_it_is_a_file_with_the_date_and_a_line_in_the_log(
+    admin_client: Client, make_run: Make
+) -> None:
+    make_run(language="py")
+    address = reverse("admin:audit_execution_export", args=("csv",))
+    response = admin_client.post(f"{address}?q=needle+in+code&language=py")
+    assert response["Content-Disposition"] == 'attachment; filename="executions-2026-11-25.csv"'
+    assert response["X-Content-Type-Options"] == "nosniff"
+    entry = LogEntry.objects.get()
+    assert entry.object_repr == "executions-2026-11-25.csv"
+    assert entry.change_message == "Exported with code and output; language=py, a search."
+    assert b"needle" not in b"".join(response.streaming_content)  # type: ignore[attr-defined]
+
+
+def test_it_has_what_the_role_may_see(client: Client, make_run: Make) -> None:
+    make_run(code="needle", stdout="needle")
+    client.force_login(staff("key manager"))
+    for kind in ("csv", "jsonl"):
+        (row,) = exported(client, kind)
+        assert row.keys().isdisjoint({"code", "args", "stdout", "stderr"})
+        assert exported(client, kind, "?q=needle") == []
+    assert "neither code nor output" in LogEntry.objects.latest("pk").change_message
+
+
+def test_one_of_code_and_output_is_exported_without_the_other(
+    client: Client, make_run: Make
+) -> None:
+    make_run()
+    user = staff("key manager")
+    user.user_permissions.add(Permission.objects.get(codename="view_output"))
+    client.force_login(user)
+    (row,) = exported(client, "jsonl")
+    assert "stdout" in row
+    assert "code" not in row
+
+
+def test_only_a_form_exports_and_only_what_there_is(admin_client: Client, make_run: Make) -> None:
+    make_run()
+    address = reverse("admin:audit_execution_export", args=("csv",))
+    assert admin_client.get(address).status_code == 405
+    assert admin_client.post(address.replace("csv", "exe")).status_code == 404
+    assert admin_client.post(f"{address}?status__nonsense=1").status_code in (302, 400)
+    assert not LogEntry.objects.exists()
+
+
+def test_the_list_offers_what_it_lists(admin_client: Client, make_run: Make) -> None:
+    make_run()
+    text = admin_client.get(LIST, {"status__exact": "succeeded", "q": "p&q"}).content.decode()
+    actions = re.findall(r'action="([^"]*export[^"]*)"', text)
+    query = "?status__exact=succeeded&amp;q=p%26q"
+    assert actions == [f"{LIST}export/csv/{query}", f"{LIST}export/jsonl/{query}"]
+
+
+def many(run: Execution, number: int, bytes_each: int) -> None:
+    columns = {str(field.column) for field in Execution._meta.concrete_fields}
+    names = ", ".join(sorted(columns - {"id", "stdout"}))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO audit_execution (id, stdout, {names})"  # noqa: S608
+            f" SELECT 'copy' || n, repeat(md5(n::text), %s), {names}"
+            " FROM audit_execution, generate_series(1, %s) n WHERE id = %s",
+            [bytes_each // 32, number, run.pk],
+        )
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_memory_does_not_grow_with_the_list(
+    admin_client: Client, make_run: Make, kind: str
+) -> None:
+    """Some 50 MB, of which never more than a chunk is there."""
+    many(make_run(), 1000, 50_000)
+    lines = stream(admin_client, kind)
+    first = next(lines)
+    assert first
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_cursors WHERE name LIKE '_django_curs%'")
+        # CSV begins with the names, before the first row is asked for.
+        assert cursor.fetchone()[0] == (0 if kind == "csv" else 1)
+    tracemalloc.start()
+    try:
+        size = sum(len(line) for line in lines)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size > 49_000_000
+    assert peak < 10_000_000

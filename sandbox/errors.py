@@ -42,6 +42,10 @@ class AtCapacity(SandboxError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class Stopped(SandboxError):
+    """An operator has stopped a run that was still waiting. One that runs ends with a result."""
+
+
 class LeaseLost(SandboxError):
     """Another worker took the session over, because this one did not renew its lease in time."""
 

@@ -97,6 +97,10 @@ class Execution(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
+        permissions: ClassVar = [
+            ("stop_execution", "Can stop a running execution"),
+            ("use_playground", "Can run programs in the playground"),
+        ]
         indexes: ClassVar = [
             models.Index(fields=["-created_at"]),
             models.Index(

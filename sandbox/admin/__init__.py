@@ -1,0 +1,4 @@
+from sandbox.admin.containers import ContainerAdmin
+from sandbox.admin.sessions import SessionAdmin
+
+__all__ = ["ContainerAdmin", "SessionAdmin"]

@@ -315,6 +315,23 @@ UNFOLD = {
     "SIDEBAR": {
         "navigation": [
             {
+                "title": "Now",
+                "items": [
+                    {
+                        "title": "Live",
+                        "icon": "sensors",
+                        "link": reverse_lazy("live"),
+                        "permission": "sandbox.admin.access.may_watch",
+                    },
+                    {
+                        "title": "Playground",
+                        "icon": "science",
+                        "link": reverse_lazy("playground"),
+                        "permission": "sandbox.admin.access.may_play",
+                    },
+                ],
+            },
+            {
                 "title": "Audit log",
                 "items": [
                     admin_link("Executions", "play_circle", "audit_execution"),

@@ -2,6 +2,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
+    path("admin/", include("sandbox.admin.urls")),
     path("admin/", admin.site.urls),
     path("", include("sandbox.api.urls")),
 ]

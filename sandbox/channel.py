@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import BinaryIO, Protocol, Self
 
 from sandbox import answers
@@ -35,6 +35,7 @@ __all__ = [
     "Entry",
     "Fence",
     "Hello",
+    "OutputSoFar",
     "PutFile",
     "RunLimits",
     "RunResult",
@@ -79,6 +80,14 @@ class PutFile:
         if self.executable:
             return 0o555 if self.read_only else 0o755
         return 0o444 if self.read_only else 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSoFar:
+    """Grows while a run goes on, for who looks on from `abandoned`."""
+
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,7 @@ class Channel:
         args: Sequence[str],
         limits: RunLimits,
         abandoned: Callable[[], bool],
+        output: OutputSoFar | None = None,
         then_collect: CollectRequest | None = None,
     ) -> RunResult:
         """Run a program to its end. Once `abandoned` says so, it is killed and the result's
@@ -173,7 +183,7 @@ class Channel:
         )
         for start in range(MAX_DATA, len(code), MAX_DATA):
             self._wire.send(DATA, code[start : start + MAX_DATA])
-        return self._follow(limits.output_bytes, abandoned)
+        return self._follow(limits.output_bytes, abandoned, output or OutputSoFar())
 
     def collect(self, request: CollectRequest, sink: Sink) -> Collection:
         """What is in the workspace. The bytes of every file that is not known go to `sink`, whose
@@ -228,9 +238,11 @@ class Channel:
         if digest.hexdigest() != entry.sha256:
             raise ProtocolError("The container sent other bytes than it announced")
 
-    def _follow(self, output_bytes: int, abandoned: Callable[[], bool]) -> RunResult:
+    def _follow(
+        self, output_bytes: int, abandoned: Callable[[], bool], so_far: OutputSoFar
+    ) -> RunResult:
         """The program's output as it comes, until the runner says how it ended."""
-        output = {STDOUT: bytearray(), STDERR: bytearray()}
+        output = {STDOUT: so_far.stdout, STDERR: so_far.stderr}
         cancelled = False
 
         def watch() -> None:

@@ -59,6 +59,10 @@ class StorageQuotaExceeded(SandboxError):
         self.quota = quota
 
 
+class Stopped(SandboxError):
+    """An operator has stopped a run that was still waiting. One that runs ends with a result."""
+
+
 class LeaseLost(SandboxError):
     """Another worker took the session over, because this one did not renew its lease in time."""
 

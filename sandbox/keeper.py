@@ -19,7 +19,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from audit import search
-from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
+from audit.models import Execution, LiveRun, SandboxContainer, SandboxFile, SandboxSession
 from keys import throttling
 from sandbox import pool, quotas, store
 from sandbox.engines import engine
@@ -37,6 +37,7 @@ LOOK_SECONDS = 0.2
 # recycle it costs a hundredth of a new one.
 SPARE_SECONDS = 30.0
 SWEEP_BATCH = 1000
+EVERY = Q()
 
 
 def tidy() -> None:
@@ -47,18 +48,20 @@ def tidy() -> None:
     reap_sessions()
     expire_versions()
     abort_executions()
+    LiveRun.objects.of_ended_runs().delete()
     end_containers()
     remove_strays()
     # Last: it may have much to do, and only the admin's search gains by it.
     search.note_ended()
 
 
-def reap_sessions() -> int:
+def reap_sessions(among: Q = EVERY) -> int:
     """End expired sessions. Their rows stay for the audit; their files and containers go."""
-    reaped = SandboxSession.objects.expired().unleased().update(ended_at=timezone.now())
+    sessions = SandboxSession.objects.filter(among)
+    reaped = sessions.expired().unleased().update(ended_at=timezone.now())
     # Not only of these: a hint that is used again ends its expired session, and a reaper may have
     # crashed. The bytes go before the rows that lead here.
-    ended = SandboxSession.objects.unleased().exclude(ended_at=None)
+    ended = sessions.unleased().exclude(ended_at=None)
     files = SandboxFile.objects.filter(deleted_at=None)
     session_ids = files.filter(session__in=ended).values_list("session", flat=True).distinct()
     for session_id in list(session_ids):

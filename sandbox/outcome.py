@@ -33,6 +33,8 @@ SENTENCES = {
     LimitHit.KEPT_BYTES: "Files are missing from the answer: together they are too large",
     LimitHit.STORED_BYTES: "Files are missing from the answer: the storage quota is used up",
 }
+STOPPED = "Stopped by an operator"
+ABANDONED = "Client disconnected"
 # Because of these something is missing from the answer, which is said also when all went well.
 INCOMPLETE = (
     LimitHit.KEPT_FILES,
@@ -72,6 +74,11 @@ def out_of_memory() -> Verdict:
     )
 
 
+def stopped() -> Verdict:
+    """A run that an operator has stopped while it was waiting."""
+    return _without_output(Status.ABORTED, STOPPED, exit_code=137, signal="SIGKILL", limits_hit=())
+
+
 def _without_output(
     status: Status, message: str, *, exit_code: int, signal: str, limits_hit: tuple[LimitHit, ...]
 ) -> Verdict:
@@ -87,14 +94,21 @@ def _without_output(
     )
 
 
-def judge(result: RunResult, limits: RunLimits, also_hit: Iterable[LimitHit] = ()) -> Verdict:
-    """`also_hit`: what showed only when the run's files were collected.
+def judge(
+    result: RunResult,
+    limits: RunLimits,
+    also_hit: Iterable[LimitHit] = (),
+    *,
+    is_stopped: bool = False,
+) -> Verdict:
+    """`also_hit`: what showed only when the run's files were collected. `is_stopped`: that an
+    operator, and not its client's leaving, was the reason if it was cancelled.
 
     A program that came up against a limit and coped with it has succeeded: the limit is noted, and
     nothing is said of it to the caller.
     """
     hit = in_order([*limits_hit(result, limits), *also_hit])
-    status, ending, signal = _ending(result, hit)
+    status, ending, signal = _ending(result, hit, STOPPED if is_stopped else ABANDONED)
     stdout_cut = result.stdout_bytes > len(result.stdout)
     stderr_cut = result.stderr_bytes > len(result.stderr)
     output = ["stdout length exceeded"] if stdout_cut else []
@@ -160,11 +174,13 @@ def in_order(hit: Iterable[LimitHit]) -> tuple[LimitHit, ...]:
     return tuple(one for one in LimitHit if one in every)
 
 
-def _ending(result: RunResult, hit: Iterable[LimitHit]) -> tuple[Status, str, str]:
+def _ending(
+    result: RunResult, hit: Iterable[LimitHit], why_cancelled: str
+) -> tuple[Status, str, str]:
     if result.reason == "timeout":
         return Status.TIMED_OUT, SENTENCES[LimitHit.WALL_TIME], "SIGKILL"
     if result.reason == "cancelled":
-        return Status.ABORTED, "Client disconnected", "SIGKILL"
+        return Status.ABORTED, why_cancelled, "SIGKILL"
     if LimitHit.CPU_TIME in hit and result.exit_code != 0:
         return Status.TIMED_OUT, SENTENCES[LimitHit.CPU_TIME], "SIGKILL"
     if LimitHit.MEMORY in hit and result.exit_code != 0:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.utils import timezone
 
 from audit.admin import containers
@@ -137,7 +137,6 @@ class SandboxSessionAdmin(RecordAdmin[SandboxSession]):
     search_fields = ("=id", "=user_id", "=entity_id", "=resource_id", "=hint")
     search_help_text = "A whole session, user, entity or resource id, or a hint"
     inlines = (ExecutionInline, FileInline, InputInline, ContainerInline)
-    actions = ("expire",)
     fieldsets = (
         (
             None,
@@ -180,18 +179,3 @@ class SandboxSessionAdmin(RecordAdmin[SandboxSession]):
     @admin.display(description="files")
     def file_count(self, session: SandboxSession) -> int:
         return getattr(session, "live_file_count", None) or 0
-
-    def has_expire_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("audit.change_sandboxsession")
-
-    @admin.action(description="Expire the selected sessions", permissions=("expire",))
-    def expire(self, request: HttpRequest, queryset: QuerySet[SandboxSession]) -> None:
-        """Changes the rows only. The reaper ends the sessions, so the page waits for no engine."""
-        now = timezone.now()
-        live = SandboxSession.objects.live().filter(
-            pk__in=list(queryset.values_list("pk", flat=True))
-        )
-        for session in live:
-            self.log_change(request, session, "Expired.")
-        expired = live.update(expires_at=now)
-        self.message_user(request, f"{expired} expired; the reaper ends them.", messages.SUCCESS)

@@ -2,6 +2,7 @@ from audit.models.container import SandboxContainer
 from audit.models.execution import Execution
 from audit.models.file import SandboxFile, SandboxInput
 from audit.models.limit_hit import LimitHit
+from audit.models.live_run import LiveRun
 from audit.models.search import SearchEntry, SearchProgress
 from audit.models.session import SandboxSession
 from audit.models.usage import Reservation, Usage
@@ -9,6 +10,7 @@ from audit.models.usage import Reservation, Usage
 __all__ = [
     "Execution",
     "LimitHit",
+    "LiveRun",
     "Reservation",
     "SandboxContainer",
     "SandboxFile",

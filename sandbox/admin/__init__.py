@@ -1,3 +1,5 @@
+from sandbox.admin.containers import ContainerAdmin
 from sandbox.admin.files import StoredFileAdmin
+from sandbox.admin.sessions import SessionAdmin
 
-__all__ = ["StoredFileAdmin"]
+__all__ = ["ContainerAdmin", "SessionAdmin", "StoredFileAdmin"]

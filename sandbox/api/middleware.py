@@ -44,14 +44,15 @@ class SafeHeaders:
 
 
 class SmallForms:
-    """People send no files. Django limits every form but a multipart one, and reads it before it
-    knows who sends it; without a length it is as good as endless."""
+    """People send no files in forms. Django limits every form but a multipart one, and reads it
+    before it knows who sends it; without a length it is as good as endless. Of another method's
+    body it reads nothing by itself."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if FOR_BROWSERS.match(request.path_info):
+        if request.method == "POST" and FOR_BROWSERS.match(request.path_info):
             length = int(request.META.get("CONTENT_LENGTH") or 0)
             if length > (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0):
                 raise RequestDataTooBig("A form is too large")

@@ -20,9 +20,10 @@ from .supervisor import Supervisor
 
 # So much output is kept while nobody takes it; then the program has to wait.
 MAX_UNSENT = 512 * 1024
-# Less than this is sent with the report: nobody shows it before, and each piece wakes all
-# processes on the way.
+# Less than this is sent with the report or, while a run goes on for longer, for who looks on, once
+# in so many seconds: each piece wakes all processes on the way.
 SMALL = 32 * 1024
+SHOW_SECONDS = 1.0
 CHUNK = 64 * 1024
 
 # Of what a process dies that is at the end of its CPU time, or of a file's size.
@@ -84,10 +85,12 @@ class Run:
         self._stdout = Output(STDOUT, limits.output_bytes)
         self._stderr = Output(STDERR, limits.output_bytes)
         self._outputs = (self._stdout, self._stderr)
+        self._show_at = 0.0
 
     def execute(self, supervisor: Supervisor, program: Program) -> tuple[Control, str | None]:
         """The report on how it ended, and the name that its source was given, if any."""
         started = time.monotonic()
+        self._show_at = started + SHOW_SECONDS
         kills, refused = oom_kills(), refused_forks()
         try:
             process = supervisor.start(program, self._stdout.writer, self._stderr.writer)
@@ -124,8 +127,10 @@ class Run:
             for output in self._outputs:
                 if output.reader in ready:
                     output.forward(self._stream, self._request)
-            if self._stream.unsent > SMALL:
+            if self._is_due():
                 self._stream.write_some()
+                if not self._stream.unsent:
+                    self._show_at = time.monotonic() + SHOW_SECONDS
             if process.has_ended():
                 return "exit"
             if self._stream.incoming in ready and self._is_cancelled():
@@ -133,12 +138,18 @@ class Run:
             if remaining <= 0:
                 return "timeout"
 
+    def _is_due(self) -> bool:
+        unsent = self._stream.unsent
+        return unsent > SMALL or (unsent > 0 and time.monotonic() >= self._show_at)
+
     def _wait(self, process: Process, seconds: float) -> set[int]:
         poll = select.poll()
         poll.register(process.fileno(), select.POLLIN)
         poll.register(self._stream.incoming, select.POLLIN)
-        if self._stream.unsent > SMALL:
+        if self._is_due():
             poll.register(self._stream.outgoing, select.POLLOUT)
+        elif self._stream.unsent:
+            seconds = min(seconds, max(0.0, self._show_at - time.monotonic()))
         if self._stream.unsent <= MAX_UNSENT:
             for output in self._outputs:
                 if output.is_open:

@@ -14,12 +14,19 @@ from sandbox.channel import Channel, Fence, RunLimits
 from sandbox.claiming import Claim, Claiming, Wait, never
 from sandbox.database import unacknowledged
 from sandbox.engines import engine
-from sandbox.errors import ContainerLost, SandboxError, SandboxFileNotFound, WorkspaceFull
-from sandbox.outcome import failure, judge, left_out, out_of_memory
+from sandbox.errors import (
+    ContainerLost,
+    SandboxError,
+    SandboxFileNotFound,
+    Stopped,
+    WorkspaceFull,
+)
+from sandbox.outcome import failure, judge, left_out, out_of_memory, stopped
 from sandbox.services import keeping, sessions
 from sandbox.services.clock import StepClock
 from sandbox.services.entering import enter
 from sandbox.services.inputs import Workspace, assemble
+from sandbox.services.progress import Progress
 from sandbox.services.requests import Abandoned, Caller, Outcome, RunRequest
 from sandbox.services.sessions import Lease
 from sandbox.workspace import MB, Collected, bring_in, bring_out, changes_from
@@ -50,8 +57,12 @@ def execute(
         code=keeping.storable(request.code),
         args=[keeping.storable(arg) for arg in request.args],
     )
-    with quotas.counted(execution):
-        return _execute(caller, request, execution, clock, abandoned)
+    progress = Progress(execution, abandoned)
+    try:
+        with quotas.counted(execution):
+            return _execute(caller, request, execution, clock, progress)
+    finally:
+        progress.end()
 
 
 def _execute(
@@ -59,16 +70,20 @@ def _execute(
     request: RunRequest,
     execution: Execution,
     clock: StepClock,
-    abandoned: Abandoned,
+    progress: Progress,
 ) -> Outcome:
-    wait = Wait(time.monotonic() + settings.SANDBOX_QUEUE_SECONDS, abandoned=abandoned)
-    lease, claim = _enter(caller, request, execution, clock, wait)
+    deadline = time.monotonic() + settings.SANDBOX_QUEUE_SECONDS
+    wait = Wait(deadline, abandoned=progress.waits_in_vain)
+    try:
+        lease, claim = _enter(caller, request, execution, clock, wait)
+    except Stopped:
+        return keeping.keep_stop(execution, stopped(), clock)
     wait = replace(wait, heartbeat=lease.renew)
     try:
         with sessions.ending(lease):
             workspace = _assemble(caller, request, lease.session, claim)
             clock.lap("inputs")
-            return _run(request, workspace, lease, claim, execution, clock, wait)
+            return _run(request, workspace, lease, claim, execution, clock, wait, progress)
     except SandboxError as error:
         execution.abort(str(error) or type(error).__name__)
         raise
@@ -90,6 +105,8 @@ def _enter(
             execution.save(force_insert=True)
             try:
                 lease = sessions.wait_for_turn(entered.session, wait)
+            except Stopped:
+                raise
             except SandboxError as error:
                 execution.abort(str(error))
                 raise
@@ -123,12 +140,15 @@ def _run(
     execution: Execution,
     clock: StepClock,
     wait: Wait,
+    progress: Progress,
 ) -> Outcome:
     try:
         claim, channel = _open(execution, workspace, lease, claim, wait, clock)
     except WorkspaceFull as error:
         verdict = failure(str(error), error.limits)
         return keeping.keep_verdict(lease, execution, verdict, clock)
+    except Stopped:
+        return keeping.keep_verdict(lease, execution, stopped(), clock)
     limits = Limits.of(execution.key)
     of_run = run_limits(limits, request.timeout_seconds)
     try:
@@ -139,16 +159,17 @@ def _run(
                 code=request.code.encode(errors="replace"),
                 args=request.args,
                 limits=of_run,
-                abandoned=wait.abandoned,
+                abandoned=progress.is_over,
+                output=progress.output,
                 then_collect=changes,
             )
             clock.lap("run")
             collected = bring_out(channel, changes, workspace.files)
         clock.lap("collect")
-        hit = hit_by_files(collected, of_run, limits.max_output_files)
+        also_hit = hit_by_files(collected, of_run, limits.max_output_files)
         if storage_quotas.leave_out(execution, lease.session, collected, workspace.files):
-            hit.append(LimitHit.STORED_BYTES)
-        verdict = judge(result, of_run, hit)
+            also_hit.append(LimitHit.STORED_BYTES)
+        verdict = judge(result, of_run, also_hit, is_stopped=progress.is_stopped)
         ended = keeping.Ended(claim, workspace, collected, result, verdict, limits.max_output_files)
         return keeping.keep(lease, execution, ended, clock)
     except BaseException as error:

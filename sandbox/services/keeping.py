@@ -124,6 +124,22 @@ def keep_verdict(lease: Lease, execution: Execution, verdict: Verdict, clock: St
     return Outcome(session=lease.session, execution=execution, verdict=verdict)
 
 
+def keep_stop(execution: Execution, verdict: Verdict, clock: StepClock) -> Outcome:
+    """Keep the end of a run whose turn in its session never came: there is no lease to give
+    back. The keeper may have given it up meanwhile."""
+    execution.status = Execution.Status(verdict.status)
+    execution.message = verdict.message
+    execution.exit_code = verdict.exit_code
+    execution.signal = verdict.signal
+    execution.stderr = verdict.stderr
+    execution.ended_at = timezone.now()
+    execution.step_ms = clock.total()
+    columns = ("status", "message", "exit_code", "signal", "stderr", "ended_at", "step_ms")
+    running = Execution.objects.running().filter(pk=execution.pk)
+    running.update(**{column: getattr(execution, column) for column in columns})
+    return Outcome(session=execution.session, execution=execution, verdict=verdict)
+
+
 def _changes_workspace(ended: Ended) -> bool:
     collected, workspace = ended.collected, ended.workspace
     return bool(

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from sandbox.channel import OutputSoFar
 from sandbox.errors import ContainerLost
 from sandbox.runner.protocol import VERSION
-from tests.containers import MB, Sandbox
+from tests.containers import MB, Sandbox, run_limits
 
 VARIABLES = """
     PATH HOME PWD USER LOGNAME SHELL LANG LC_ALL TMPDIR XDG_CACHE_HOME MPLCONFIGDIR MPLBACKEND
@@ -171,6 +172,23 @@ def test_an_abandoned_program_is_cancelled(sandbox: Sandbox) -> None:
     assert time.monotonic() - began < 5
     assert (result.reason, result.exit_code, result.signal) == ("cancelled", None, "SIGKILL")
     assert sandbox.output("print('next')") == "next\n"
+
+
+def test_a_little_output_is_seen_while_its_program_goes_on(sandbox: Sandbox) -> None:
+    output = OutputSoFar()
+    with sandbox.attach() as channel:
+        result = channel.run(
+            language="py",
+            code=b"import sys, time; print('out', flush=True); print('bad', file=sys.stderr)\n"
+            b"time.sleep(60)",
+            args=(),
+            limits=run_limits(),
+            # It ends by this alone before its time is over.
+            abandoned=lambda: output.stdout == b"out\n" and output.stderr == b"bad\n",
+            output=output,
+        )
+    assert result.reason == "cancelled"
+    assert (result.stdout, result.stderr) == (b"out\n", b"bad\n")
 
 
 def test_what_a_program_started_does_not_outlive_it(sandbox: Sandbox) -> None:

@@ -1,0 +1,93 @@
+"""A run while it goes on: what it has written so far goes out, and an operator's stop comes in.
+
+The run is in one process and whoever watches it in another, maybe on another host, so both meet in
+the database: about once a second, and only for a run that has lasted as long.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from django.db import DatabaseError
+
+from audit.models import Execution, LiveRun
+from sandbox.channel import OutputSoFar
+from sandbox.database import give_back_connection
+from sandbox.errors import Stopped
+from sandbox.outcome import STOPPED
+from sandbox.services.keeping import storable
+from sandbox.services.requests import Abandoned
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 1.0
+# With the database away, each look may take as long as its pool waits for a connection.
+SECONDS_AFTER_FAILURE = 10.0
+# Of each stream.
+TAIL_BYTES = 8 * 1024
+
+
+@dataclass(slots=True)
+class Progress:
+    """One run's. Without the database the run goes on all the same."""
+
+    execution: Execution
+    abandoned: Abandoned
+    output: OutputSoFar = field(default_factory=OutputSoFar)
+    is_stopped: bool = False
+    _due: float = field(default_factory=lambda: time.monotonic() + SECONDS)
+    _published: tuple[int, int] = (0, 0)
+
+    def is_over(self) -> bool:
+        """For a run in its container, several times a second: whether it is to be killed."""
+        if not self.is_stopped and time.monotonic() >= self._due:
+            self._due = time.monotonic() + SECONDS
+            try:
+                self._meet()
+            except DatabaseError as error:
+                logger.warning("nobody can watch or stop %s: %s", self.execution.pk, error)
+                self._due = time.monotonic() + SECONDS_AFTER_FAILURE
+            finally:
+                give_back_connection()
+        return self.is_stopped or self.abandoned()
+
+    def waits_in_vain(self) -> bool:
+        """The same for a run that waits. There is no program yet whose end could be the answer."""
+        is_over = self.is_over()
+        if self.is_stopped:
+            raise Stopped(STOPPED)
+        return is_over
+
+    def end(self) -> None:
+        """Its execution has all of it now. What a worker leaves that cannot, the keeper removes."""
+        if self.is_stopped or any(self._published):
+            with suppress(DatabaseError):
+                LiveRun.objects.filter(execution=self.execution).delete()
+
+    def _meet(self) -> None:
+        row = LiveRun.objects.filter(execution=self.execution)
+        self.is_stopped = row.asked_to_stop().exists()
+        written = len(self.output.stdout), len(self.output.stderr)
+        if written != self._published:
+            LiveRun.objects.publish(
+                LiveRun(
+                    execution=self.execution,
+                    stdout=tail(self.output.stdout),
+                    stderr=tail(self.output.stderr),
+                    stdout_bytes=written[0],
+                    stderr_bytes=written[1],
+                )
+            )
+            self._published = written
+
+
+def tail(output: bytearray) -> str:
+    """The end of it, from a whole character on."""
+    end = bytes(output[-TAIL_BYTES:])
+    if len(output) > TAIL_BYTES:
+        start = next((i for i, byte in enumerate(end[:4]) if byte & 0xC0 != 0x80), 0)
+        end = end[start:]
+    return storable(end.decode(errors="replace"))

@@ -186,6 +186,16 @@ CODEAPI_JWT_CLOCK_SKEW_SECONDS = env.float("CODEAPI_JWT_CLOCK_SKEW_SECONDS", def
 # A token that lives longer is refused, as it could be used for longer by who steals it.
 CODEAPI_JWT_MAX_TTL_SECONDS = env.float("CODEAPI_JWT_MAX_TTL_SECONDS", default=300)
 
+# --- audit: what is kept of a run ---
+
+# Whether an execution's row has code and arguments, and output. A key may want less, never more.
+AUDIT_STORE_CODE = env.bool("AUDIT_STORE_CODE", default=True)
+AUDIT_STORE_OUTPUT = env.bool("AUDIT_STORE_OUTPUT", default=True)
+# Whether secrets of well-known forms are taken out of that, see audit/redaction.py; and others, as
+# JSON: {"name": "expression in RE2's syntax"}.
+AUDIT_REDACT = env.bool("AUDIT_REDACT", default=True)
+AUDIT_REDACT_PATTERNS = env.str("AUDIT_REDACT_PATTERNS", default="")
+
 # --- sandbox: the container ---
 
 # What starts containers: a class that keeps sandbox.engines.base.Engine.

@@ -48,6 +48,13 @@ class Execution(models.Model):
         RECYCLED = "recycled", "another session's of the same user, emptied"
         CREATED = "created", "created for this run"
 
+    class Record(models.TextChoices):
+        """What the row has of the run's texts."""
+
+        STORED = "stored"
+        NOT_STORED = "not_stored", "not stored, as the server or the key wants it"
+        PRUNED = "pruned", "removed, as it was older than such texts are kept"
+
     id = models.CharField(primary_key=True, max_length=LENGTH, default=new_id, editable=False)
     key = models.ForeignKey(APIKey, models.PROTECT, related_name="executions")
     session = models.ForeignKey(SandboxSession, models.PROTECT, related_name="executions")
@@ -61,6 +68,14 @@ class Execution(models.Model):
     language = models.CharField(max_length=16)
     code = models.TextField(blank=True)
     args = models.JSONField(default=list, blank=True)
+    code_record = models.CharField(
+        "code and arguments",
+        max_length=10,
+        choices=Record,
+        default=Record.STORED,
+        db_default=Record.STORED,
+        editable=False,
+    )
     status = models.CharField(max_length=16, choices=Status, default=Status.RUNNING, db_index=True)
     message = models.CharField(max_length=255, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
@@ -70,6 +85,14 @@ class Execution(models.Model):
     )
     stdout = models.TextField(blank=True)
     stderr = models.TextField(blank=True)
+    output_record = models.CharField(
+        "output",
+        max_length=10,
+        choices=Record,
+        default=Record.STORED,
+        db_default=Record.STORED,
+        editable=False,
+    )
     stdout_bytes = models.BigIntegerField(default=0, help_text="Written, also past the limit.")
     stderr_bytes = models.BigIntegerField(default=0, help_text="Written, also past the limit.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)

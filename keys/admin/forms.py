@@ -41,6 +41,8 @@ LIMIT_FIELDSETS: tuple[Any, ...] = tuple(
     for scope in Scope
 )
 ACCESS_FIELDSET: tuple[Any, ...] = ("Access", {"fields": ("scopes", "networks")})
+STORED = ("store_code", "store_output")
+RECORD_FIELDSET: tuple[Any, ...] = ("Audit log", {"fields": (STORED,)})
 MAX_GRACE_HOURS = 24 * 90
 
 
@@ -80,7 +82,7 @@ class CredentialForm(forms.ModelForm[Row]):
 class APIKeyForm(CredentialForm[APIKey]):
     class Meta:
         model = APIKey
-        fields = ("name", "expires_at", "owner", "note", "scopes", "networks", *BY_NAME)
+        fields = ("name", "expires_at", "owner", "note", "scopes", "networks", *STORED, *BY_NAME)
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
@@ -102,6 +104,7 @@ class IssuerForm(CredentialForm[Issuer]):
             "note",
             "scopes",
             "networks",
+            *STORED,
             *BY_NAME,
         )
 

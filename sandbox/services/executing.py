@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from django.conf import settings
 
+from audit import recording
 from audit.models import Execution, LimitHit, SandboxSession
 from keys.limits import Limits
 from sandbox import pool
@@ -47,8 +48,11 @@ def execute(
         entity_id=caller.entity_id,
         client_address=caller.address,
         language=request.language,
-        code=keeping.storable(request.code),
-        args=[keeping.storable(arg) for arg in request.args],
+        **recording.of_request(
+            caller.key,
+            keeping.storable(request.code),
+            [keeping.storable(arg) for arg in request.args],
+        ),
     )
     wait = Wait(time.monotonic() + settings.SANDBOX_QUEUE_SECONDS, abandoned=abandoned)
     lease, claim = _enter(caller, request, execution, clock, wait)

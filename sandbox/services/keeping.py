@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
+from audit import recording
 from audit.models import Execution, SandboxFile, SandboxInput, SandboxSession
 from sandbox.answers import MAX_SKIPPED_NAMES
 from sandbox.channel import RunResult, Skipped
@@ -174,8 +175,10 @@ def _finish(
     execution.message = verdict.message[:255]
     execution.exit_code = verdict.exit_code
     execution.signal = verdict.signal
-    execution.stdout = storable(verdict.stdout)
-    execution.stderr = storable(verdict.stderr)
+    execution.stdout = recording.of_output(
+        execution, storable(verdict.stdout), cut=verdict.stdout_cut
+    )
+    execution.stderr = _recorded_errors(execution, verdict)
     execution.limits_hit = [limit.value for limit in verdict.limits_hit]
     execution.ended_at = timezone.now()
     if ended:
@@ -206,6 +209,13 @@ def _finish(
     lease.note_end()
     if not written:
         raise LeaseLost("The database has lost the run")
+
+
+def _recorded_errors(execution: Execution, verdict: Verdict) -> str:
+    """What we say of the run ourselves stands behind what its program said, which may be cut."""
+    said = verdict.stderr.removesuffix(verdict.notes)
+    recorded = recording.of_output(execution, storable(said), cut=verdict.stderr_cut)
+    return recorded + verdict.notes
 
 
 def _outcome(

@@ -137,23 +137,26 @@ class Execution(models.Model):
     def __str__(self) -> str:
         return f"{self.language} {self.pk}"
 
-    def assign(self, container: SandboxContainer, source: Execution.Source) -> None:
-        """Note where it runs. Mostly this is when it is written for the first time."""
+    def assign(self, container: SandboxContainer, source: Execution.Source) -> bool:
+        """Note where it runs. Mostly this is when it is written for the first time. False if it has
+        ended meanwhile, as one whose worker seemed to be dead."""
         self.container, self.container_source = container, source
-        self._write("container", "container_source", "lease_token")
+        return self._write("container", "container_source", "lease_token")
 
-    def queue(self) -> None:
+    def queue(self) -> bool:
         """Take the last place in the line for a container, or the old one again where the container
-        that it had got is dead."""
+        that it had got is dead. False if it has ended meanwhile."""
         self.queued_at = self.queued_at or timezone.now()
         self.container, self.container_source = None, ""
-        self._write("queued_at", "lease_token", "container", "container_source")
+        return self._write("queued_at", "lease_token", "container", "container_source")
 
-    def _write(self, *changed: str) -> None:
+    def _write(self, *changed: str) -> bool:
+        """What has ended does not change any more."""
         if self._state.adding:
             self.save(force_insert=True)
-        else:
-            self.save(update_fields=changed)
+            return True
+        running = Execution.objects.running().filter(pk=self.pk)
+        return bool(running.update(**{name: getattr(self, name) for name in changed}))
 
     def abort(self, reason: str) -> bool:
         """Mark as ended by our fault, unless it has ended already."""

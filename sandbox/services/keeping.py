@@ -43,7 +43,7 @@ FINISH = """
             ended_at = %(ended_at)s, stdout_bytes = %(stdout_bytes)s,
             stderr_bytes = %(stderr_bytes)s, wall_ms = %(wall_ms)s, cpu_ms = %(cpu_ms)s,
             memory_bytes = %(memory_bytes)s, step_ms = %(step_ms)s
-        WHERE id = %(execution)s AND EXISTS (SELECT FROM held) RETURNING id
+        WHERE id = %(execution)s AND status = 'running' AND EXISTS (SELECT FROM held) RETURNING id
     )
     SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM written)
 """
@@ -99,6 +99,8 @@ def keep(lease: Lease, execution: Execution, ended: Ended, clock: StepClock) -> 
     try:
         for name, file in files.items():
             collected.changed[name][1].keep(file.store_key)
+            # A slow disk takes its time for a thousand of them.
+            lease.keep_up()
         clock.lap("store")
         replace_broken_connection()
         if _changes_workspace(ended):

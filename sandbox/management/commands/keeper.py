@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection
 
 from audit.models import SandboxContainer
 from sandbox import keeper, pool
+from sandbox.census import Census
 from sandbox.errors import SandboxError
 
 logger = logging.getLogger(__name__)
@@ -54,10 +55,12 @@ class Command(BaseCommand):
 
     def _loop(self) -> None:
         tidied = swept = float("-inf")
+        census = Census()
         trouble = ""
         while True:
             try:
                 if time.monotonic() - tidied > TIDY_SECONDS:
+                    census.end_leases_of_dead()
                     keeper.tidy()
                     tidied = time.monotonic()
                 keeper.refill()

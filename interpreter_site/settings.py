@@ -195,6 +195,13 @@ AUDIT_STORE_OUTPUT = env.bool("AUDIT_STORE_OUTPUT", default=True)
 # JSON: {"name": "expression in RE2's syntax"}.
 AUDIT_REDACT = env.bool("AUDIT_REDACT", default=True)
 AUDIT_REDACT_PATTERNS = env.str("AUDIT_REDACT_PATTERNS", default="")
+# Days; 0 is for ever. Code, arguments and output, which are most of the bytes and of what people
+# wrote; whole executions; the rows of sessions that have ended, with their files and containers.
+AUDIT_KEEP_TEXTS_DAYS = env.float("AUDIT_KEEP_TEXTS_DAYS", default=90)
+AUDIT_KEEP_EXECUTIONS_DAYS = env.float("AUDIT_KEEP_EXECUTIONS_DAYS", default=400)
+AUDIT_KEEP_SESSIONS_DAYS = env.float("AUDIT_KEEP_SESSIONS_DAYS", default=400)
+# With it, only who has it can make the chain's hashes, or guess at a text by its digest.
+AUDIT_CHAIN_KEY = env.str("AUDIT_CHAIN_KEY", default="")
 
 # --- sandbox: the container ---
 

@@ -17,7 +17,7 @@ from audit.admin.records import (
     size,
 )
 from audit.ids import is_id
-from audit.models import Execution, LimitHit, SandboxFile, SandboxInput
+from audit.models import AuditEntry, Execution, LimitHit, SandboxFile, SandboxInput
 from keys.admin.theme import label
 from keys.visible import visible
 
@@ -122,6 +122,10 @@ def files(run: Execution) -> dict[str, list[tuple[str, str]]]:
     }
 
 
+def entry_of(run: Execution) -> AuditEntry | None:
+    return AuditEntry.objects.filter(kind=AuditEntry.Kind.EXECUTION, execution_id=run.pk).first()
+
+
 @admin.register(Execution)
 class ExecutionAdmin(RecordAdmin[Execution]):
     list_display = ("created_at", "outcome", "language", "beginning", "key", "user", "wall")
@@ -164,6 +168,14 @@ class ExecutionAdmin(RecordAdmin[Execution]):
                     ("created_at", "ended_at"),
                     ("id", "arguments"),
                 )
+            },
+        ),
+        (
+            "Audit chain",
+            {
+                "description": "manage.py verifyaudit checks that it, and all before it, is as it "
+                "was when it was linked.",
+                "fields": (("chain_entry", "chain_hash"),),
             },
         ),
     )
@@ -251,7 +263,19 @@ class ExecutionAdmin(RecordAdmin[Execution]):
 
     @admin.display(description="arguments")
     def arguments(self, run: Execution) -> str:
+        if run.code_record != Execution.Record.STORED:
+            return run.get_code_record_display()
         return visible(shlex.join(map(str, run.args))) or "-"
+
+    @admin.display(description="entry")
+    def chain_entry(self, run: Execution) -> str:
+        entry = entry_of(run)
+        return str(entry.number) if entry else "not linked yet"
+
+    @admin.display(description="hash")
+    def chain_hash(self, run: Execution) -> str:
+        entry = entry_of(run)
+        return entry.hash if entry else "-"
 
     @admin.display(description="session")
     def session_link(self, run: Execution) -> str:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connection
 
+from audit import chain, retention
 from audit.models import SandboxContainer
 from sandbox import keeper, pool
 from sandbox.census import Census
@@ -17,9 +19,21 @@ logger = logging.getLogger(__name__)
 
 TIDY_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
+PRUNE_SECONDS = 24 * 3600.0
+# At a time, of linking and pruning: the pool must not wait for a year's executions.
+AUDIT_SECONDS = 5.0
 # To start a container takes all the CPU that there is for a second. While another one is left, the
 # run that has taken one comes first: most are over by then.
 FIRST_SECONDS = 0.1
+
+
+def prune_audit_log() -> bool:
+    """Whether it is done for today. Where the log of this process is kept elsewhere, so is the
+    chain's head."""
+    chain.link(seconds=AUDIT_SECONDS)
+    removed = retention.prune(seconds=AUDIT_SECONDS)
+    logger.info("pruned the audit log: %s; its head: entry %s", removed, chain.head())
+    return removed.is_complete
 
 
 class Stop(BaseException):
@@ -54,8 +68,9 @@ class Command(BaseCommand):
         raise Stop
 
     def _loop(self) -> None:
-        tidied = swept = float("-inf")
+        tidied = swept = linked = pruned = float("-inf")
         census = Census()
+        linked_until: datetime | None = None
         trouble = ""
         while True:
             try:
@@ -67,6 +82,12 @@ class Command(BaseCommand):
                 if time.monotonic() - swept > SWEEP_SECONDS:
                     keeper.sweep_store()
                     swept = time.monotonic()
+                if time.monotonic() - linked > TIDY_SECONDS:
+                    found = chain.link(linked_until, seconds=AUDIT_SECONDS)
+                    linked_until = found.complete_until or linked_until
+                    linked = time.monotonic()
+                if time.monotonic() - pruned > PRUNE_SECONDS and prune_audit_log():
+                    pruned = time.monotonic()
                 self._wait()
                 trouble = ""
             except (DatabaseError, SandboxError) as error:

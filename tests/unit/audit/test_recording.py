@@ -64,7 +64,10 @@ def test_what_is_not_to_be_stored_is_not(
         "code": ("print('said')", ["given"], Record.STORED),
         "output": ("said\n", Record.STORED),
     }
-    nothing = {"code": ("", [], Record.NOT_STORED), "output": ("", Record.NOT_STORED)}
+    nothing: dict[str, tuple[object, ...]] = {
+        "code": ("", [], Record.NOT_STORED),
+        "output": ("", Record.NOT_STORED),
+    }
     assert stored == expected | {what: nothing[what]}
     # What is known without the text.
     assert row().stdout_bytes == 5

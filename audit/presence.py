@@ -48,9 +48,13 @@ class Presence(threading.Thread):
                     held.execute("SELECT pg_advisory_lock(%s, %s)", [LOCKS, self.number])
                     self.is_known.set()
                     # The server says nothing more but goodbye.
-                    select.select([held], [], [])
-            except psycopg.Error as error:
+                    goodbye = select.poll()
+                    goodbye.register(held.fileno(), select.POLLIN)
+                    goodbye.poll()
+            except (psycopg.Error, OSError) as error:
                 logger.debug("no connection to be known by: %s", error)
+            finally:
+                self.is_known.clear()
             time.sleep(RETRY_SECONDS)
 
     def _connect(self) -> psycopg.Connection[Any]:

@@ -47,10 +47,13 @@ URL_SECRET = re.compile("/k/[^/?#]+")
 
 
 def post_worker_init(worker: Worker) -> None:
-    """From here on the keeper can see when this process dies."""
+    """From here on the keeper can see when this process dies, if it runs our application."""
+    from django.apps import apps
+
     from audit.presence import announce
 
-    announce()
+    if apps.ready:
+        announce()
 
 
 def pre_request(worker: Worker, req: Request) -> None:

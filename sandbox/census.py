@@ -38,7 +38,7 @@ class Census:
     """Kept by a process that looks again and again."""
 
     # A worker whose connection was cut has a new one within a second or so.
-    absence_seconds: float = 4.0
+    absence_seconds: float = 3.0
     settled_seconds: float = LEASE.total_seconds()
     # Since when each is missing, by the monotonic clock.
     missing: dict[str, float] = field(default_factory=dict)

@@ -210,7 +210,7 @@ def _finish(
         raise LeaseLost("Another worker took the session over")
     lease.note_end()
     if not written:
-        raise LeaseLost("The database has lost the run")
+        raise LeaseLost("The run was aborted meanwhile, or the database has lost it")
 
 
 def _recorded_errors(execution: Execution, verdict: Verdict) -> str:

@@ -103,7 +103,8 @@ def test_a_dead_workers_runs_are_aborted_and_hold_nobody_up(service: Service) ->
     expected = "aborted aborted aborted aborted succeeded succeeded"
     wait_until(lambda: service.sql(STATUSES).strip() == expected, seconds=60)
     wait_until(lambda: len(service.containers()) <= 1, seconds=60)
-    # What was linked meanwhile is as it was.
+    # The keeper links them, and what it has linked stays as it was.
+    wait_until(lambda: service.sql("print(AuditEntry.objects.count())").strip() == "6")
     assert "6 executions" in service.manage("verifyaudit")
 
 

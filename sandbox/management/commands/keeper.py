@@ -18,6 +18,8 @@ from sandbox.errors import SandboxError
 logger = logging.getLogger(__name__)
 
 TIDY_SECONDS = 5.0
+# How often it is looked who is missing, once somebody is.
+COUNT_SECONDS = 1.0
 SWEEP_SECONDS = 3600.0
 PRUNE_SECONDS = 24 * 3600.0
 # At a time, of linking and pruning: the pool must not wait for a year's executions.
@@ -68,14 +70,17 @@ class Command(BaseCommand):
         raise Stop
 
     def _loop(self) -> None:
-        tidied = swept = linked = pruned = float("-inf")
+        counted = tidied = swept = linked = pruned = float("-inf")
         census = Census()
         linked_until: datetime | None = None
         trouble = ""
         while True:
             try:
+                if time.monotonic() - counted > COUNT_SECONDS:
+                    if census.end_leases_of_dead():
+                        tidied = float("-inf")
+                    counted = time.monotonic()
                 if time.monotonic() - tidied > TIDY_SECONDS:
-                    census.end_leases_of_dead()
                     keeper.tidy()
                     tidied = time.monotonic()
                 keeper.refill()
@@ -88,7 +93,7 @@ class Command(BaseCommand):
                     linked = time.monotonic()
                 if time.monotonic() - pruned > PRUNE_SECONDS and prune_audit_log():
                     pruned = time.monotonic()
-                self._wait()
+                self._wait(COUNT_SECONDS if census.missing else None)
                 trouble = ""
             except (DatabaseError, SandboxError) as error:
                 # Once, not every second for as long as it lasts.
@@ -101,14 +106,16 @@ class Command(BaseCommand):
                 logger.exception("a pass failed, will try again")
                 time.sleep(TIDY_SECONDS)
 
-    def _wait(self) -> None:
+    def _wait(self, seconds: float | None = None) -> None:
         """Until a run takes a container from the pool, or it is time to tidy up."""
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {pool.CHANNEL}")
             # Whoever claimed between the refill and this line was not heard: look once more.
             if not keeper.can_refill():
                 with connection.wrap_database_errors:
-                    heard = cursor.connection.notifies(timeout=TIDY_SECONDS, stop_after=1)
+                    heard = cursor.connection.notifies(
+                        timeout=seconds or TIDY_SECONDS, stop_after=1
+                    )
                     is_claimed = bool(list(heard))
                 if is_claimed and SandboxContainer.objects.warm().exists():
                     time.sleep(FIRST_SECONDS)

@@ -24,7 +24,7 @@ def stores_code(key: APIKey) -> bool:
 
 
 def stores_output(key: APIKey) -> bool:
-    """What the program printed."""
+    """What the program prints. Whoever shows it while the program runs asks this as well."""
     return bool(settings.AUDIT_STORE_OUTPUT and key.credential.store_output)
 
 

@@ -173,9 +173,9 @@ class ExecutionAdmin(RecordAdmin[Execution]):
         (
             "Audit chain",
             {
-                "description": "manage.py verifyaudit checks that it, and all before it, is as it "
-                "was when it was linked.",
-                "fields": (("chain_entry", "chain_hash"),),
+                "description": "manage.py verifyaudit checks that this execution and all before it "
+                "are as they were when they were linked.",
+                "fields": ("chain_entry", "chain_hash"),
             },
         ),
     )
@@ -232,6 +232,8 @@ class ExecutionAdmin(RecordAdmin[Execution]):
 
     @admin.display(description="code")
     def beginning(self, run: Execution) -> str:
+        if run.code_record != Execution.Record.STORED:
+            return run.get_code_record_display().partition(",")[0]
         lines = getattr(run, "code_start", "").strip().splitlines()
         line = visible(lines[0]) if lines else "-"
         return line if len(line) <= 80 else f"{line[:80]}…"

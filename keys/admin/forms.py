@@ -42,7 +42,7 @@ LIMIT_FIELDSETS: tuple[Any, ...] = tuple(
 )
 ACCESS_FIELDSET: tuple[Any, ...] = ("Access", {"fields": ("scopes", "networks")})
 STORED = ("store_code", "store_output")
-RECORD_FIELDSET: tuple[Any, ...] = ("Audit log", {"fields": (STORED,)})
+RECORD_FIELDSET: tuple[Any, ...] = ("Audit log", {"fields": STORED})
 MAX_GRACE_HOURS = 24 * 90
 
 

@@ -123,6 +123,8 @@ def test_the_admin_tells_what_is_not_there_from_nothing(
     missing = page(code_record=record, output_record=record)
     assert missing.count(words) == 2
     assert "<p>None.</p>" not in missing
+    listed = admin_client.get(reverse("admin:audit_execution_changelist")).content.decode()
+    assert words.partition(",")[0].lower() in listed
 
 
 def change(client: Client, key: APIKey, *, without: Iterable[str]) -> None:

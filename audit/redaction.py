@@ -68,7 +68,7 @@ def redact(text: str, *, cut: bool = False) -> str:
     patterns = _patterns()
     if patterns is None:
         return text
-    data = text.encode()
+    data = text.encode(errors="replace")
     whole = _without_last_word(data) if cut else data
     mark = CUT if len(whole) < len(data) else ""
     data = whole
@@ -92,6 +92,8 @@ def _replace(pattern: Any, instead: bytes, data: bytes) -> bytes:
         if count == MAX_MATCHES:
             return b"".join((*kept, b"\n[redacted: the rest, which has too many secrets]\n"))
         start, stop = match.span(1 if pattern.groups and match.start(1) >= 0 else 0)
+        if start == stop:
+            continue
         kept += (data[end:start], instead)
         end = stop
     return b"".join((*kept, data[end:]))

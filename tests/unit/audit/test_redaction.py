@@ -103,6 +103,15 @@ def test_an_expression_that_python_would_not_survive_is_quick(settings: Settings
     assert redact("x" * 100_000) == "x" * 100_000
 
 
+def test_an_expression_for_places_instead_of_text_takes_nothing_out(settings: Settings) -> None:
+    settings.AUDIT_REDACT_PATTERNS = json.dumps({"edges": r"\b"})
+    assert redact("some words") == "some words"
+
+
+def test_what_cannot_be_encoded_is_no_way_around() -> None:
+    assert redact("\ud800 " + SECRETS["AWS key"]) == "? [redacted: AWS key]"
+
+
 class TestSettings:
     def test_the_built_in_ones_can_be_switched_off(self, settings: Settings) -> None:
         settings.AUDIT_REDACT = False

@@ -46,6 +46,16 @@ access_log_format = '%(h)s "%(m)s %({PATH_INFO}e)s" %(s)s %(b)s %(M)sms'
 URL_SECRET = re.compile("/k/[^/?#]+")
 
 
+def post_worker_init(worker: Worker) -> None:
+    """From here on the keeper can see when this process dies, if it runs our application."""
+    from django.apps import apps
+
+    from audit.presence import announce
+
+    if apps.ready:
+        announce()
+
+
 def pre_request(worker: Worker, req: Request) -> None:
     """gunicorn logs the address of a request that it fails to serve."""
     req.uri = URL_SECRET.sub("/k/***", req.uri or "")

@@ -205,6 +205,23 @@ CODEAPI_JWT_CLOCK_SKEW_SECONDS = env.float("CODEAPI_JWT_CLOCK_SKEW_SECONDS", def
 # A token that lives longer is refused, as it could be used for longer by who steals it.
 CODEAPI_JWT_MAX_TTL_SECONDS = env.float("CODEAPI_JWT_MAX_TTL_SECONDS", default=300)
 
+# --- audit: what is kept of a run ---
+
+# Whether an execution's row has code and arguments, and output. A key may want less, never more.
+AUDIT_STORE_CODE = env.bool("AUDIT_STORE_CODE", default=True)
+AUDIT_STORE_OUTPUT = env.bool("AUDIT_STORE_OUTPUT", default=True)
+# Whether secrets of well-known forms are taken out of that, see audit/redaction.py; and others, as
+# JSON: {"name": "expression in RE2's syntax"}.
+AUDIT_REDACT = env.bool("AUDIT_REDACT", default=True)
+AUDIT_REDACT_PATTERNS = env.str("AUDIT_REDACT_PATTERNS", default="")
+# Days; 0 is for ever. Code, arguments and output, which are most of the bytes and of what people
+# wrote; whole executions; the rows of sessions that have ended, with their files and containers.
+AUDIT_KEEP_TEXTS_DAYS = env.float("AUDIT_KEEP_TEXTS_DAYS", default=90)
+AUDIT_KEEP_EXECUTIONS_DAYS = env.float("AUDIT_KEEP_EXECUTIONS_DAYS", default=400)
+AUDIT_KEEP_SESSIONS_DAYS = env.float("AUDIT_KEEP_SESSIONS_DAYS", default=400)
+# With it, only who has it can make the chain's hashes, or guess at a text by its digest.
+AUDIT_CHAIN_KEY = env.str("AUDIT_CHAIN_KEY", default="")
+
 # --- sandbox: the container ---
 
 # What starts containers: a class that keeps sandbox.engines.base.Engine.

@@ -14,13 +14,15 @@ from django.conf import settings
 
 from audit.models import Execution, SandboxContainer, SandboxSession
 from sandbox import pool
-from sandbox.errors import AtCapacity
+from sandbox.errors import AtCapacity, LeaseLost
 from sandbox.wire import nothing
 
 Source = Execution.Source
 State = SandboxContainer.State
 
 POLL_SECONDS = 0.05
+
+ENDED = "The run was taken for a dead worker's"
 
 # Nobody who found no room before this run did still waits for some: `Execution.ahead_of`.
 FIRST_IN_LINE = """
@@ -117,7 +119,8 @@ class Claiming:
                 if container:
                     return self._assign(container, source)
             if execution.queued_at is None or execution.container:
-                execution.queue()
+                if not execution.queue():
+                    raise LeaseLost(ENDED)
                 self.lap("claim")
             if self.wait.is_over():
                 raise AtCapacity("All sandbox containers are busy")
@@ -139,7 +142,8 @@ class Claiming:
         """Before the engine is asked; and those behind it in line need not wait any longer."""
         self.lap("queue" if self.execution.queued_at else "claim")
         try:
-            self.execution.assign(container, source)
+            if not self.execution.assign(container, source):
+                raise LeaseLost(ENDED)
         except BaseException:
             pool.discard(container, "its run could not be noted")
             raise

@@ -42,12 +42,13 @@ EVERY = Q()
 
 def tidy() -> None:
     """Everything but filling the pool and looking through the whole store."""
+    # First: it needs nothing but the database.
+    abort_executions()
     throttling.prune()
     quotas.sweep()
     store.sweep_incoming()
     reap_sessions()
     expire_versions()
-    abort_executions()
     LiveRun.objects.of_ended_runs().delete()
     end_containers()
     remove_strays()
@@ -89,15 +90,15 @@ def expire_versions() -> int:
 
 
 def abort_executions() -> int:
-    """Mark the runs of workers that died. A run that is still waiting for its turn has no
-    container yet and is given the time to get one."""
+    """Mark the runs of workers that died: whoever has or had a lease on the session has lost it. A
+    run that is still waiting for its turn never had one and is given the time to get it."""
     dead = Execution.objects.running().filter(
         Q(session__lease_expires_at=None)
         | Q(session__lease_expires_at__lt=timezone.now())
         | ~Q(session__lease_token=F("lease_token"))
     )
     waited = timezone.now() - timedelta(seconds=2 * settings.SANDBOX_QUEUE_SECONDS + 60)
-    return dead.filter(~Q(container=None) | Q(created_at__lt=waited)).update(
+    return dead.filter(~Q(lease_token="") | ~Q(container=None) | Q(created_at__lt=waited)).update(
         status=Execution.Status.ABORTED,
         message="The server stopped during the run",
         ended_at=timezone.now(),

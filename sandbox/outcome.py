@@ -58,6 +58,9 @@ class Verdict:
     stdout: str
     stderr: str
     stdout_cut: bool
+    stderr_cut: bool
+    # Our own words, with which stderr ends.
+    notes: str
     limits_hit: tuple[LimitHit, ...] = ()
 
 
@@ -82,14 +85,17 @@ def stopped() -> Verdict:
 def _without_output(
     status: Status, message: str, *, exit_code: int, signal: str, limits_hit: tuple[LimitHit, ...]
 ) -> Verdict:
+    notes = f"\n[sandbox] {message}\n"
     return Verdict(
         status=status,
         message=message,
         exit_code=exit_code,
         signal=signal,
         stdout="",
-        stderr=f"\n[sandbox] {message}\n",
+        stderr=notes,
         stdout_cut=False,
+        stderr_cut=False,
+        notes=notes,
         limits_hit=limits_hit,
     )
 
@@ -121,6 +127,7 @@ def judge(
     ]
     notes = [f"stderr truncated at {len(result.stderr)} bytes"] if stderr_cut else []
     notes += [*output, *others, *([ending] if ending else [])]
+    said = "".join(f"\n[sandbox] {note}\n" for note in notes)
     exit_code = result.exit_code
     if signal in Signals.__members__:
         exit_code = 128 + Signals[signal]
@@ -130,9 +137,10 @@ def judge(
         exit_code=exit_code,
         signal=signal,
         stdout=decode(result.stdout, cut=stdout_cut),
-        stderr=decode(result.stderr, cut=stderr_cut)
-        + "".join(f"\n[sandbox] {note}\n" for note in notes),
+        stderr=decode(result.stderr, cut=stderr_cut) + said,
         stdout_cut=stdout_cut,
+        stderr_cut=stderr_cut,
+        notes=said,
         limits_hit=hit,
     )
 

@@ -134,8 +134,9 @@ def download_url(file: SandboxFile) -> str:
 def page(request: HttpRequest, run: Execution) -> dict[str, Any]:
     seen = scope(request)
     code = visible(run.code) if seen.code else ""
+    has_output = run.output_record == Execution.Record.STORED
     outputs = []
-    if seen.output:
+    if seen.output and has_output:
         outputs = [
             ("Output", "stdout", visible(run.stdout), written(run.stdout, run.stdout_bytes)),
             ("Errors", "stderr", visible(run.stderr), written(run.stderr, run.stderr_bytes)),
@@ -144,12 +145,18 @@ def page(request: HttpRequest, run: Execution) -> dict[str, Any]:
         "seen": seen,
         "code": code,
         "code_html": highlighted(code, run.language),
+        "no_code": _why_missing(run.code_record, run.get_code_record_display()),
         "outputs": outputs,
+        "no_output": _why_missing(run.output_record, run.get_output_record_display()),
         "files": files(request, run) if seen.files else {},
         "timeline": timeline(run),
         "whole": duration(run.step_ms.get("total")),
         "other_runs": other_runs(run),
     }
+
+
+def _why_missing(record: str, said: str) -> str:
+    return "" if record == Execution.Record.STORED else f"{said[:1].upper()}{said[1:]}."
 
 
 def written(text: str, number: int) -> str:

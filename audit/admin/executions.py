@@ -29,7 +29,8 @@ from audit.admin.records import (
 )
 from audit.admin.seeing import scope
 from audit.ids import is_id
-from audit.models import Execution, LimitHit, SandboxFile
+from audit.models import AuditEntry, Execution, LimitHit, SandboxFile
+from keys.admin.theme import label
 from keys.visible import visible
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ def without(fieldsets: Any, hidden: set[str]) -> list[Any]:
         shown = [tuple(name for name in line if name not in hidden) for line in lines]
         kept.append((title, {**part, "fields": [line for line in shown if line]}))
     return kept
+
+
+def entry_of(run: Execution) -> AuditEntry | None:
+    return AuditEntry.objects.filter(kind=AuditEntry.Kind.EXECUTION, execution_id=run.pk).first()
 
 
 @admin.register(Execution)
@@ -113,6 +118,14 @@ class ExecutionAdmin(RecordAdmin[Execution]):
                     ("created_at", "ended_at"),
                     ("id", "arguments"),
                 )
+            },
+        ),
+        (
+            "Audit chain",
+            {
+                "description": "manage.py verifyaudit checks that this execution and all before it "
+                "are as they were when they were linked.",
+                "fields": ("chain_entry", "chain_hash"),
             },
         ),
     )
@@ -204,6 +217,8 @@ class ExecutionAdmin(RecordAdmin[Execution]):
 
     @admin.display(description="code")
     def beginning(self, run: Execution) -> str:
+        if run.code_record != Execution.Record.STORED:
+            return run.get_code_record_display().partition(",")[0]
         lines = getattr(run, "code_start", "").strip().splitlines()
         line = visible(lines[0]) if lines else "-"
         return line if len(line) <= 80 else f"{line[:80]}…"
@@ -230,7 +245,19 @@ class ExecutionAdmin(RecordAdmin[Execution]):
 
     @admin.display(description="arguments")
     def arguments(self, run: Execution) -> str:
+        if run.code_record != Execution.Record.STORED:
+            return run.get_code_record_display()
         return visible(shlex.join(map(str, run.args))) or "-"
+
+    @admin.display(description="entry")
+    def chain_entry(self, run: Execution) -> str:
+        entry = entry_of(run)
+        return str(entry.number) if entry else "not linked yet"
+
+    @admin.display(description="hash")
+    def chain_hash(self, run: Execution) -> str:
+        entry = entry_of(run)
+        return entry.hash if entry else "-"
 
     @admin.display(description="session")
     def session_link(self, run: Execution) -> str:

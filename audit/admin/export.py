@@ -49,8 +49,9 @@ COLUMNS = {
     "stdout_bytes": "stdout_bytes",
     "stderr_bytes": "stderr_bytes",
 }
-CODE = {"args": "args", "code": "code"}
-OUTPUT = {"stdout": "stdout", "stderr": "stderr"}
+# With each whether the row has them, or why not.
+CODE = {"code_record": "code_record", "args": "args", "code": "code"}
+OUTPUT = {"output_record": "output_record", "stdout": "stdout", "stderr": "stderr"}
 
 # Spreadsheets take a cell that begins like this for a formula, which may then call somewhere.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")

@@ -17,7 +17,7 @@ NO_CASCADE = "ALTER TABLE audit_searchentry DROP CONSTRAINT audit_searchentry_ex
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('audit', '0008_live'),
+        ('audit', '0010_chain'),
         ('keys', '0004_identities'),
     ]
 

@@ -1,3 +1,4 @@
+from audit.models.audit_entry import AuditEntry
 from audit.models.container import SandboxContainer
 from audit.models.execution import Execution
 from audit.models.file import SandboxFile, SandboxInput
@@ -8,6 +9,7 @@ from audit.models.session import SandboxSession
 from audit.models.usage import Reservation, Usage
 
 __all__ = [
+    "AuditEntry",
     "Execution",
     "LimitHit",
     "LiveRun",

@@ -48,6 +48,13 @@ class Execution(models.Model):
         RECYCLED = "recycled", "another session's of the same user, emptied"
         CREATED = "created", "created for this run"
 
+    class Record(models.TextChoices):
+        """What the row has of the run's texts."""
+
+        STORED = "stored"
+        NOT_STORED = "not_stored", "not stored, as the server or the key wants it"
+        PRUNED = "pruned", "removed, as it was older than such texts are kept"
+
     id = models.CharField(primary_key=True, max_length=LENGTH, default=new_id, editable=False)
     key = models.ForeignKey(APIKey, models.PROTECT, related_name="executions")
     session = models.ForeignKey(SandboxSession, models.PROTECT, related_name="executions")
@@ -61,6 +68,14 @@ class Execution(models.Model):
     language = models.CharField(max_length=16)
     code = models.TextField(blank=True)
     args = models.JSONField(default=list, blank=True)
+    code_record = models.CharField(
+        "code and arguments",
+        max_length=10,
+        choices=Record,
+        default=Record.STORED,
+        db_default=Record.STORED,
+        editable=False,
+    )
     status = models.CharField(max_length=16, choices=Status, default=Status.RUNNING, db_index=True)
     message = models.CharField(max_length=255, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
@@ -70,6 +85,14 @@ class Execution(models.Model):
     )
     stdout = models.TextField(blank=True)
     stderr = models.TextField(blank=True)
+    output_record = models.CharField(
+        "output",
+        max_length=10,
+        choices=Record,
+        default=Record.STORED,
+        db_default=Record.STORED,
+        editable=False,
+    )
     stdout_bytes = models.BigIntegerField(default=0, help_text="Written, also past the limit.")
     stderr_bytes = models.BigIntegerField(default=0, help_text="Written, also past the limit.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -125,23 +148,26 @@ class Execution(models.Model):
     def __str__(self) -> str:
         return f"{self.language} {self.pk}"
 
-    def assign(self, container: SandboxContainer, source: Execution.Source) -> None:
-        """Note where it runs. Mostly this is when it is written for the first time."""
+    def assign(self, container: SandboxContainer, source: Execution.Source) -> bool:
+        """Note where it runs. Mostly this is when it is written for the first time. False if it has
+        ended meanwhile, as one whose worker seemed to be dead."""
         self.container, self.container_source = container, source
-        self._write("container", "container_source", "lease_token")
+        return self._write("container", "container_source", "lease_token")
 
-    def queue(self) -> None:
+    def queue(self) -> bool:
         """Take the last place in the line for a container, or the old one again where the container
-        that it had got is dead."""
+        that it had got is dead. False if it has ended meanwhile."""
         self.queued_at = self.queued_at or timezone.now()
         self.container, self.container_source = None, ""
-        self._write("queued_at", "lease_token", "container", "container_source")
+        return self._write("queued_at", "lease_token", "container", "container_source")
 
-    def _write(self, *changed: str) -> None:
+    def _write(self, *changed: str) -> bool:
+        """What has ended does not change any more."""
         if self._state.adding:
             self.save(force_insert=True)
-        else:
-            self.save(update_fields=changed)
+            return True
+        running = Execution.objects.running().filter(pk=self.pk)
+        return bool(running.update(**{name: getattr(self, name) for name in changed}))
 
     def abort(self, reason: str) -> bool:
         """Mark as ended by our fault, unless it has ended already."""

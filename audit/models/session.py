@@ -7,9 +7,11 @@ from django.db import models
 from django.utils import timezone
 
 from audit.ids import LENGTH, new_id
+from audit.presence import new_token
 from keys.models import APIKey
 
-# Renewed all the while. After a crash the session's next run waits for the rest of it.
+# Renewed all the while. After a crash the session's next run waits for the rest of it, unless the
+# keeper ends it: `sandbox.census`.
 LEASE = timedelta(seconds=30)
 
 # To find, lease and keep alive in one statement: a conditional update decides between workers. The
@@ -59,7 +61,7 @@ class SandboxSessionQuerySet(models.QuerySet["SandboxSession"]):
         fails to renew it."""
         now = timezone.now()
         return {
-            "token": new_id(),
+            "token": new_token(),
             "now": now,
             "lease_expires_at": now + LEASE,
             "expires_at": expires_at,

@@ -16,6 +16,7 @@ from keys.admin.forms import (
     ACCESS_FIELDSET,
     LIMIT_FIELDSETS,
     QUOTA_FIELDSETS,
+    RECORD_FIELDSET,
     APIKeyForm,
     RotateForm,
 )
@@ -32,6 +33,7 @@ OWN_FIELDSETS: tuple[Any, ...] = (
     (None, {"fields": ("name", "expires_at", "owner", "note")}),
     ACCESS_FIELDSET,
     *QUOTA_FIELDSETS,
+    RECORD_FIELDSET,
     *LIMIT_FIELDSETS,
 )
 USE_FIELDSET: tuple[Any, ...] = (

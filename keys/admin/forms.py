@@ -56,6 +56,8 @@ QUOTA_FIELDSETS: tuple[Any, ...] = tuple(
     for holder, (title, whose) in OF.items()
 )
 ACCESS_FIELDSET: tuple[Any, ...] = ("Access", {"fields": ("scopes", "networks")})
+STORED = ("store_code", "store_output")
+RECORD_FIELDSET: tuple[Any, ...] = ("Audit log", {"fields": STORED})
 MAX_GRACE_HOURS = 24 * 90
 
 
@@ -107,6 +109,7 @@ class APIKeyForm(CredentialForm[APIKey]):
             "note",
             "scopes",
             "networks",
+            *STORED,
             *BY_NAME,
             *QUOTA_BY_NAME,
         )
@@ -131,6 +134,7 @@ class IssuerForm(CredentialForm[Issuer]):
             "note",
             "scopes",
             "networks",
+            *STORED,
             *BY_NAME,
             *QUOTA_BY_NAME,
         )

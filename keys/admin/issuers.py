@@ -8,7 +8,13 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from keys import environment
-from keys.admin.forms import ACCESS_FIELDSET, LIMIT_FIELDSETS, QUOTA_FIELDSETS, IssuerForm
+from keys.admin.forms import (
+    ACCESS_FIELDSET,
+    LIMIT_FIELDSETS,
+    QUOTA_FIELDSETS,
+    RECORD_FIELDSET,
+    IssuerForm,
+)
 from keys.admin.theme import ModelAdmin, is_offered, label
 from keys.models import Issuer
 from keys.public_keys import InvalidKeys
@@ -36,6 +42,12 @@ ENVIRONMENT_TOKENS: tuple[Any, ...] = (
         "changed.",
         "fields": (("issuer", "audience"),),
     },
+)
+OF_ALL: tuple[Any, ...] = (
+    ACCESS_FIELDSET,
+    *QUOTA_FIELDSETS,
+    RECORD_FIELDSET,
+    *LIMIT_FIELDSETS,
 )
 USE: tuple[Any, ...] = (
     "Use",
@@ -81,9 +93,9 @@ class IssuerAdmin(ModelAdmin[Issuer]):
 
     def get_fieldsets(self, request: HttpRequest, obj: Issuer | None = None) -> tuple[Any, ...]:
         if obj is None:
-            return (WHO, OWN_TOKENS, ACCESS_FIELDSET, *QUOTA_FIELDSETS, *LIMIT_FIELDSETS)
+            return (WHO, OWN_TOKENS, *OF_ALL)
         tokens = ENVIRONMENT_TOKENS if obj.from_environment else OWN_TOKENS
-        return (WHO, tokens, ACCESS_FIELDSET, *QUOTA_FIELDSETS, *LIMIT_FIELDSETS, USE)
+        return (WHO, tokens, *OF_ALL, USE)
 
     def has_delete_permission(self, request: HttpRequest, obj: Issuer | None = None) -> bool:
         """Only what never let anybody in: the audit log needs the rest, which is turned off."""

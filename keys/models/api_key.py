@@ -112,6 +112,8 @@ class APIKey(Credential):
         networks: Iterable[str] = (),
         limits: Mapping[str, Number] | None = None,
         quotas: Mapping[str, int] | None = None,
+        store_code: bool = True,
+        store_output: bool = True,
     ) -> tuple[APIKey, str]:
         """A new key and its secret, which nothing can show again."""
         key = cls(
@@ -121,6 +123,8 @@ class APIKey(Credential):
             note=note,
             scopes=all_scopes() if scopes is None else list(scopes),
             networks=list(networks),
+            store_code=store_code,
+            store_output=store_output,
             **(limits or {}),
             **(quotas or {}),
         )

@@ -87,6 +87,18 @@ class Credential(KeyLimits, KeyQuotas):
         help_text="From where it may be used, as 10.0.3.0/24, separated by commas. Empty: from "
         "everywhere. A call that comes through a proxy is from nowhere.",
     )
+    store_code = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Whether the audit log has the code and arguments of its runs, from the next run "
+        "on. The server can have it none of them: AUDIT_STORE_CODE.",
+    )
+    store_output = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Whether the audit log has what its runs print, from the next run on. The server "
+        "can have it none of that: AUDIT_STORE_OUTPUT.",
+    )
 
     class Meta:
         abstract = True

@@ -16,7 +16,7 @@ from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.response import Response
 
-from audit.admin.executions import STEPS
+from audit.admin.execution_page import STEPS
 from audit.models import Execution, SandboxFile
 from keys.models import APIKey
 from sandbox import services
@@ -140,7 +140,7 @@ class Run(PlaygroundView):
         gone = client_gone(request._request.META)
         outcome = services.execute(caller, run_request, clock=self.clock, abandoned=gone)
         log(request, outcome.execution, f"Run in the playground, with the key {player.key}.")
-        answer = wire.outcome(outcome, run_request, user_id=player.user_id)
+        answer = wire.outcome(outcome, run_request)
         links = {
             file["id"]: reverse(
                 "playground-download", args=(signing.dumps(file["id"], salt=salt(request)),)

@@ -13,9 +13,9 @@ from typing import Any
 from django.db import IntegrityError, connection
 from django.utils import timezone
 
-from audit.ids import new_id
 from audit.models import Execution, SandboxContainer, SandboxSession
 from audit.models.session import CONTINUED, HINTED, LEASE, TAKE
+from audit.presence import new_token
 from sandbox import pool, rows
 from sandbox.claiming import OWN, WARM, Claim, Source
 from sandbox.services.requests import Caller, RunRequest
@@ -83,7 +83,7 @@ def _create(caller: Caller, execution: Execution, *, hint: str = "") -> Entered:
     if not hint:
         # With a hint the next run, perhaps without files, must find it again.
         session.user_id = caller.noted_user
-    session.lease_token = new_id()
+    session.lease_token = new_token()
     session.lease_expires_at = timezone.now() + LEASE
     _expect(execution, session.lease_token, Source.POOL)
     execution.session_id = session.pk

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from django.conf import settings
 
+from audit import recording
 from audit.models import Execution, LimitHit, SandboxSession
 from keys.limits import Limits
 from sandbox import pool, quotas, storage_quotas
@@ -54,8 +55,11 @@ def execute(
         entity_id=caller.entity_id,
         client_address=caller.address,
         language=request.language,
-        code=keeping.storable(request.code),
-        args=[keeping.storable(arg) for arg in request.args],
+        **recording.of_request(
+            caller.key,
+            keeping.storable(request.code),
+            [keeping.storable(arg) for arg in request.args],
+        ),
     )
     progress = Progress(execution, abandoned)
     try:

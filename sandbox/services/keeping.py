@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
+from audit import recording
 from audit.models import Execution, SandboxFile, SandboxInput, SandboxSession
 from sandbox import storage_quotas
 from sandbox.answers import MAX_SKIPPED_NAMES
@@ -43,7 +44,7 @@ FINISH = """
             ended_at = %(ended_at)s, stdout_bytes = %(stdout_bytes)s,
             stderr_bytes = %(stderr_bytes)s, wall_ms = %(wall_ms)s, cpu_ms = %(cpu_ms)s,
             memory_bytes = %(memory_bytes)s, step_ms = %(step_ms)s
-        WHERE id = %(execution)s AND EXISTS (SELECT FROM held) RETURNING id
+        WHERE id = %(execution)s AND status = 'running' AND EXISTS (SELECT FROM held) RETURNING id
     )
     SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM written)
 """
@@ -99,6 +100,8 @@ def keep(lease: Lease, execution: Execution, ended: Ended, clock: StepClock) -> 
     try:
         for name, file in files.items():
             collected.changed[name][1].keep(file.store_key)
+            # A slow disk takes its time for a thousand of them.
+            lease.keep_up()
         clock.lap("store")
         replace_broken_connection()
         if _changes_workspace(ended):
@@ -192,8 +195,10 @@ def _finish(
     execution.message = verdict.message[:255]
     execution.exit_code = verdict.exit_code
     execution.signal = verdict.signal
-    execution.stdout = storable(verdict.stdout)
-    execution.stderr = storable(verdict.stderr)
+    execution.stdout = recording.of_output(
+        execution, storable(verdict.stdout), cut=verdict.stdout_cut
+    )
+    execution.stderr = _recorded_errors(execution, verdict)
     execution.limits_hit = [limit.value for limit in verdict.limits_hit]
     execution.ended_at = timezone.now()
     if ended:
@@ -223,7 +228,14 @@ def _finish(
         raise LeaseLost("Another worker took the session over")
     lease.note_end()
     if not written:
-        raise LeaseLost("The database has lost the run")
+        raise LeaseLost("The run was aborted meanwhile, or the database has lost it")
+
+
+def _recorded_errors(execution: Execution, verdict: Verdict) -> str:
+    """What we say of the run ourselves stands behind what its program said, which may be cut."""
+    said = verdict.stderr.removesuffix(verdict.notes)
+    recorded = recording.of_output(execution, storable(said), cut=verdict.stderr_cut)
+    return recorded + verdict.notes
 
 
 def _outcome(

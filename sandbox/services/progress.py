@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from django.db import DatabaseError
 
+from audit import recording
 from audit.models import Execution, LiveRun
 from sandbox.channel import OutputSoFar
 from sandbox.database import give_back_connection
@@ -71,17 +72,22 @@ class Progress:
         row = LiveRun.objects.filter(execution=self.execution)
         self.is_stopped = row.asked_to_stop().exists()
         written = len(self.output.stdout), len(self.output.stderr)
-        if written != self._published:
+        # What its row will not have, nobody is shown before either.
+        if written != self._published and self.execution.output_record == Execution.Record.STORED:
             LiveRun.objects.publish(
                 LiveRun(
                     execution=self.execution,
-                    stdout=tail(self.output.stdout),
-                    stderr=tail(self.output.stderr),
+                    stdout=self._shown(self.output.stdout),
+                    stderr=self._shown(self.output.stderr),
                     stdout_bytes=written[0],
                     stderr_bytes=written[1],
                 )
             )
             self._published = written
+
+    def _shown(self, output: bytearray) -> str:
+        """Of a text that goes on, the last word may be the beginning of a secret."""
+        return recording.of_output(self.execution, tail(output), cut=True)
 
 
 def tail(output: bytearray) -> str:

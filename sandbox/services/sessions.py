@@ -77,6 +77,10 @@ class Lease:
         """Called about every second; writes only when it is time. A database that is away for a
         moment does not end the run: the lease lives on for as long as it was granted."""
         give_back_connection()
+        self.keep_up()
+
+    def keep_up(self) -> None:
+        """The same, in the midst of work with the database."""
         age = time.monotonic() - self._renewed
         if age < RENEW_SECONDS:
             return

@@ -55,6 +55,16 @@ class Command(BaseCommand):
             "user_runs_per_hour=20 for each user of it; 0 is none; may be given several times",
         )
         parser.add_argument(
+            "--no-code",
+            action="store_true",
+            help="keep the code and arguments of its runs out of the audit log",
+        )
+        parser.add_argument(
+            "--no-output",
+            action="store_true",
+            help="keep what its runs print out of the audit log",
+        )
+        parser.add_argument(
             "--if-none", action="store_true", help="do nothing while any usable key exists"
         )
 
@@ -71,6 +81,8 @@ class Command(BaseCommand):
             networks=options["network"],
             limits=dict(options["limit"]),
             quotas=dict(options["quota"]),
+            store_code=not options["no_code"],
+            store_output=not options["no_output"],
         )
         until = f"until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else "for good"
         self.stderr.write(f"API key {key.prefix} ({key.name}), {until}. Shown only now:")

@@ -29,6 +29,13 @@ def test_the_secret_stands_alone_on_stdout() -> None:
     assert out.strip() not in err
 
 
+@pytest.mark.parametrize("option", ["--no-code", "--no-output"])
+def test_what_its_runs_say_can_be_kept_out_of_the_audit_log(option: str) -> None:
+    create("LibreChat", option)
+    key = APIKey.objects.get()
+    assert (key.store_code, key.store_output) == (option != "--no-code", option != "--no-output")
+
+
 @time_machine.travel("2030-01-01 12:00Z", tick=False)
 def test_it_expires_after_days() -> None:
     _, err = create("LibreChat", "--expires", "90")

@@ -30,7 +30,6 @@ from audit.admin.records import (
 from audit.admin.seeing import scope
 from audit.ids import is_id
 from audit.models import AuditEntry, Execution, LimitHit, SandboxFile
-from keys.admin.theme import label
 from keys.visible import visible
 
 if TYPE_CHECKING:

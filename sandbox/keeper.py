@@ -19,6 +19,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
+from audit.statistics import rolling
 from keys import throttling
 from sandbox import pool, store
 from sandbox.engines import engine
@@ -45,6 +46,7 @@ def tidy() -> None:
     reap_sessions()
     expire_versions()
     abort_executions()
+    rolling.roll_up()
     end_containers()
     remove_strays()
 

@@ -1,3 +1,4 @@
+from audit.admin import dashboard, use_of_keys  # noqa: F401  They change the site.
 from audit.admin.containers import SandboxContainerAdmin
 from audit.admin.executions import ExecutionAdmin
 from audit.admin.files import SandboxFileAdmin

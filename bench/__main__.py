@@ -6,8 +6,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import engine
+from bench import admin, engine
 from bench.arguments import Options, parse
+from bench.executions import Amount
 from bench.machine import this_machine
 from bench.measuring import Measuring, service_settings
 from bench.progress import Progress
@@ -22,6 +23,8 @@ BROKEN_OFF = "BROKEN OFF: what is missing here was not measured"
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
     signal.signal(signal.SIGTERM, terminated)
+    if options.admin:
+        return measure_admin(options, arguments)
     try:
         report = new_report(options, arguments)
     except engine.FAILURES as error:
@@ -47,6 +50,26 @@ def measure(options: Options, report: Report, progress: Progress) -> int:
         # What was measured in half an hour is not lost to what went wrong after it.
         publish(options, report, progress)
     return status
+
+
+def measure_admin(options: Options, arguments: list[str]) -> int:
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    amount = Amount(executions=options.executions)
+    command = shlex.join(["script/bench", *arguments])
+    try:
+        with (RESULTS / "progress.log").open("w") as log:
+            progress = Progress(sys.stderr, log)
+            report = admin.measure(amount, options.rounds, command, progress)
+    except ServiceFailed as error:
+        sys.stderr.write(f"script/bench: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    sys.stdout.write("\n".join(report.as_text()) + "\n")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(report.as_json())
+    return 1 if report.failed else 0
 
 
 def publish(options: Options, report: Report, progress: Progress) -> None:

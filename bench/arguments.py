@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from bench.cases import MEMORY, NAMES, START
 
 ROUNDS, SECONDS = 50, 60.0
+EXECUTIONS = 1_000_000
 QUICK_ROUNDS, QUICK_SECONDS = 5, 5.0
 # Only a service that we have started ourselves lets us look into its containers.
 PRIVATE = {START, MEMORY}
@@ -26,6 +27,9 @@ class Options:
     docker: bool
     json: Path | None
     plot: Path | None
+    # Measure the admin's pages instead, over so many executions.
+    admin: bool
+    executions: int
 
 
 def positive_int(text: str) -> int:
@@ -66,6 +70,10 @@ def parse(arguments: Sequence[str]) -> Options:
         cases -= PRIVATE
     elif given.api_key:
         parser.error("--api-key needs --base-url")
+    if given.admin and (given.base_url or given.only or given.plot):
+        parser.error("--admin measures pages of its own: no --base-url, --only or --plot")
+    if given.executions and not given.admin:
+        parser.error("--executions needs --admin")
     rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if given.quick else (ROUNDS, SECONDS)
     return Options(
         base_url=given.base_url or "",
@@ -76,6 +84,8 @@ def parse(arguments: Sequence[str]) -> Options:
         docker=not given.no_docker,
         json=given.json,
         plot=given.plot,
+        admin=given.admin,
+        executions=given.executions or EXECUTIONS,
     )
 
 
@@ -123,4 +133,15 @@ def make_parser() -> ArgumentParser:
         help="for all numbers; var/bench/<date>.json by default",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a PNG")
+    parser.add_argument(
+        "--admin",
+        action="store_true",
+        help="measure the admin's pages instead, over executions that are made for it",
+    )
+    parser.add_argument(
+        "--executions",
+        type=positive_int,
+        metavar="N",
+        help=f"for --admin, {EXECUTIONS:,} by default",
+    )
     return parser

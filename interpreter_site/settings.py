@@ -130,7 +130,8 @@ REST_FRAMEWORK = {
 }
 
 LANGUAGE_CODE = "en-us"
-TIME_ZONE = "UTC"
+# Of all times in the admin; days begin in it.
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 # Times with seconds, as one reads a log.
 FORMAT_MODULE_PATH = ["interpreter_site.formats"]
@@ -329,11 +330,16 @@ UNFOLD = {
     "STYLES": [lambda request: f"{STATIC_URL}audit/text.css"],
     "SHOW_VIEW_ON_SITE": False,
     "LOGIN": {"form": "keys.login.LoginForm"},
+    "DASHBOARD_CALLBACK": "audit.admin.dashboard.dashboard",
     "SIDEBAR": {
         "navigation": [
             {
-                "title": "Now",
                 "items": [
+                    {
+                        "title": "Dashboard",
+                        "icon": "monitoring",
+                        "link": reverse_lazy("admin:index"),
+                    },
                     {
                         "title": "Live",
                         "icon": "sensors",

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from audit import search
 from audit.models import Execution, LiveRun, SandboxContainer, SandboxFile, SandboxSession
+from audit.statistics import rolling
 from keys import throttling
 from sandbox import pool, quotas, store
 from sandbox.engines import engine
@@ -52,7 +53,8 @@ def tidy() -> None:
     LiveRun.objects.of_ended_runs().delete()
     end_containers()
     remove_strays()
-    # Last: it may have much to do, and only the admin's search gains by it.
+    # Last: they may have much to do, and only the admin gains by it.
+    rolling.roll_up()
     search.note_ended()
 
 

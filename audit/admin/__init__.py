@@ -1,4 +1,4 @@
-from audit.admin import quotas_of_keys  # noqa: F401  It changes a page of the keys.
+from audit.admin import dashboard, quotas_of_keys, use_of_keys  # noqa: F401  They change the site.
 from audit.admin.containers import SandboxContainerAdmin
 from audit.admin.executions import ExecutionAdmin
 from audit.admin.files import SandboxFileAdmin

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('audit', '0006_quotas'),
+        ('audit', '0007_dashboard'),
     ]
 
     operations = [

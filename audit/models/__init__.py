@@ -4,6 +4,7 @@ from audit.models.execution import Execution
 from audit.models.file import SandboxFile, SandboxInput
 from audit.models.limit_hit import LimitHit
 from audit.models.live_run import LiveRun
+from audit.models.rollup import HourlyCount, HourlyDurations, RolledUpHour
 from audit.models.search import SearchEntry, SearchProgress
 from audit.models.session import SandboxSession
 from audit.models.usage import Reservation, Usage
@@ -11,9 +12,12 @@ from audit.models.usage import Reservation, Usage
 __all__ = [
     "AuditEntry",
     "Execution",
+    "HourlyCount",
+    "HourlyDurations",
     "LimitHit",
     "LiveRun",
     "Reservation",
+    "RolledUpHour",
     "SandboxContainer",
     "SandboxFile",
     "SandboxInput",

@@ -4,7 +4,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.db.models import Count
+from django.db.models import Count, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -95,7 +96,11 @@ class APIKeyAdmin(ModelAdmin[APIKey]):
         return is_offered(self, lookup) and super().lookup_allowed(lookup, value, request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[APIKey]:
-        return super().get_queryset(request).annotate(run_count=Count("executions"))
+        # From the index alone: to join the tables takes seconds with a million runs.
+        runs = APIKey._meta.get_field("executions").related_model._default_manager
+        of_key = runs.filter(key=OuterRef("pk")).order_by().values("key")
+        counted = Subquery(of_key.annotate(runs=Count("*")).values("runs"))
+        return super().get_queryset(request).annotate(run_count=Coalesce(counted, 0))
 
     def get_fieldsets(self, request: HttpRequest, obj: APIKey | None = None) -> tuple[Any, ...]:
         if obj is None:

@@ -20,6 +20,10 @@ QUIET = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", metavar="DIRECTORY", help="where the README's pictures go")
+
+
 @pytest.fixture
 def complaints() -> list[str]:
     """What the browser wrote to its console. What is left at the end fails the test."""

@@ -69,3 +69,20 @@ def test_it_measures_another_server_by_its_address(service: Service, tmp_path: P
     (load,) = report["throughputs"]
     assert load["per_second"] > 0
     assert service.key not in (tmp_path / "report.json").read_text()
+
+
+def test_it_measures_the_admin_over_executions_of_its_own(tmp_path: Path) -> None:
+    report, pid = bench(
+        tmp_path / "report.json", "--admin", "--executions", "3000", "--rounds", "2"
+    )
+    assert report["executions"] == 3000
+    pages = report["pages"]
+    assert {title.partition(",")[0] for title in pages} == {
+        "dashboard",
+        "executions",
+        "API keys",
+        "the page of the busiest key",
+    }
+    assert {page["summary"]["count"] for page in pages.values()} == {1, 2}
+    assert report["counted_mb"] > 0
+    assert not list(RESULTS.glob(f"admin-{pid}-*"))

@@ -28,6 +28,12 @@ def test_quick_yields_to_what_is_given() -> None:
     assert (given.rounds, given.seconds) == (7, 1.5)
 
 
+def test_the_admin_is_measured_over_a_million_executions_or_as_many_as_are_asked_for() -> None:
+    assert not parse([]).admin
+    assert parse(["--admin"]).executions == 1_000_000
+    assert parse(["--admin", "--executions", "10"]).executions == 10
+
+
 def test_files_are_paths() -> None:
     options = parse(["--json", "a.json", "--plot", "b.png"])
     assert (options.json, options.plot) == (Path("a.json"), Path("b.png"))
@@ -62,6 +68,10 @@ def test_the_key_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
         (["--base-url", "http://localhost:99999"], "http://"),
         (["--api-key", "k"], "needs --base-url"),
         (["--base-url", "http://localhost", "--only", "memory"], "not of another server"),
+        (["--admin", "--only", "print"], "pages of its own"),
+        (["--admin", "--base-url", "http://localhost"], "pages of its own"),
+        (["--executions", "10"], "needs --admin"),
+        (["--admin", "--executions", "0"], "whole number above 0"),
     ],
 )
 def test_wrong_arguments_are_refused(

@@ -7,7 +7,7 @@ from gunicorn.http.message import Request
 from gunicorn.workers.base import Worker
 
 # All interfaces: LibreChat usually calls from a container or another host. Every route but
-# /health needs a key.
+# /health and the description of the API needs a key.
 host = os.environ.get("HOST", "0.0.0.0")  # noqa: S104
 bind = f"{host}:{os.environ.get('PORT', '8000')}"
 wsgi_app = "interpreter_site.wsgi:application"

@@ -57,6 +57,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "keys",
     "audit",
     "sandbox",
@@ -127,6 +129,19 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "sandbox.api.errors.handle",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_SCHEMA_CLASS": "sandbox.api.openapi.schema.Schema",
+}
+# Whether anybody may read, at /docs and /openapi.json, how the API is called. It is of every
+# installation alike.
+API_DOCS = env.bool("API_DOCS", default=True)
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Code interpreter",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.1",
+    "SCHEMA_PATH_PREFIX": "",
+    "SORT_OPERATIONS": False,
+    "SORT_OPERATION_PARAMETERS": False,
+    "POSTPROCESSING_HOOKS": ["sandbox.api.openapi.document.complete"],
 }
 
 LANGUAGE_CODE = "en-us"
@@ -138,7 +153,7 @@ FORMAT_MODULE_PATH = ["interpreter_site.formats"]
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "var" / "static"
-# Static files are the admin's own.
+# Static files are for our own pages.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -1,9 +1,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from sandbox.api import docs
+
 urlpatterns = [
     path("admin/", include("sandbox.admin.urls")),
     path("admin/", admin.site.urls),
+    path("docs", docs.Docs.as_view()),
+    path("openapi.json", docs.OpenAPI.as_view()),
     path("", include("sandbox.api.urls")),
 ]
 

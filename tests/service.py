@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
+
+from tests import openapi
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
@@ -145,10 +148,13 @@ class Service:
 
     def post(self, path: str, *, url: str = "", **arguments: Any) -> requests.Response:
         headers = {"X-API-Key": self.key, "User-Agent": "LibreChat/1.0"}
-        return requests.post((url or self.url) + path, headers=headers, timeout=120, **arguments)
+        return as_described(
+            requests.post((url or self.url) + path, headers=headers, timeout=120, **arguments)
+        )
 
     def get(self, path: str, *, url: str = "") -> requests.Response:
-        return requests.get((url or self.url) + path, headers={"X-API-Key": self.key}, timeout=120)
+        headers = {"X-API-Key": self.key}
+        return as_described(requests.get((url or self.url) + path, headers=headers, timeout=120))
 
     def run(self, code: str, *, lang: str = "py", url: str = "", **body: Any) -> dict[str, Any]:
         response = self.post("/exec", url=url, json={"lang": lang, "code": code, **body})
@@ -190,6 +196,14 @@ class Service:
         return self.sql(
             f"print(SandboxContainer.objects.get(session={session_id!r}, ended_at=None).name)"
         ).strip()
+
+
+def as_described(response: requests.Response) -> requests.Response:
+    """Held against the API's description."""
+    path = urlsplit(response.request.url or "").path
+    method = response.request.method or ""
+    openapi.check(method, path, response.status_code, response.headers, response.content)
+    return response
 
 
 def wait_for_health(url: str, process: Process) -> None:

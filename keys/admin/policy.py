@@ -34,5 +34,6 @@ class ContentSecurityPolicy:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         if response.headers.get("Content-Type", "").startswith("text/html"):
-            response["Content-Security-Policy"] = POLICY
+            # Of a page that has none of its own.
+            response.headers.setdefault("Content-Security-Policy", POLICY)
         return response

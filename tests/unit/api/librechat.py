@@ -11,17 +11,33 @@ from urllib.parse import urlencode
 from django.test import Client
 
 from keys.models import APIKey
+from tests import openapi
 
 BOUNDARY = "--------------------------970161528731985486530438"
 
 Ref = dict[str, Any]
 
 
+class CheckedClient(Client):
+    """Django's, and every answer that it gets has to be as described."""
+
+    def request(self, **request: Any) -> Any:
+        response: Any = super().request(**request)
+        openapi.check(
+            response.wsgi_request.method,
+            response.wsgi_request.path_info,
+            response.status_code,
+            response.headers,
+            None if response.streaming else response.content,
+        )
+        return response
+
+
 @dataclass
 class LibreChat:
     key: APIKey
     secret: str
-    client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
+    client: Client = field(default_factory=lambda: CheckedClient(raise_request_exception=False))
 
     @classmethod
     def named(cls, name: str) -> LibreChat:

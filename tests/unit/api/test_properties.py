@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 import pytest
-from django.test import Client
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +19,7 @@ from keys.models import APIKey
 from sandbox.api.parsers import MAX_VALUES
 from sandbox.api.uploads import stored_name
 from sandbox.names import is_safe_name
-from tests.unit.api.librechat import BOUNDARY, FORM, JSON, LibreChat
+from tests.unit.api.librechat import BOUNDARY, FORM, JSON, CheckedClient, LibreChat
 
 quick = settings(
     max_examples=60,
@@ -263,7 +262,7 @@ header_values = st.text(
 )
 def test_any_headers_are_answered(alice: LibreChat, headers: dict[str, str]) -> None:
     check(alice.post("/exec", {"lang": "py", "code": ""}, headers=headers))
-    check(Client().post("/exec", b"{}", content_type=JSON, headers=headers))
+    check(CheckedClient().post("/exec", b"{}", content_type=JSON, headers=headers))
     check(alice.call("GET", f"/files/{new_id()}", headers=headers))
 
 
@@ -324,6 +323,8 @@ def test_only_an_id_is_an_id(text: str) -> None:
 def test_any_secret_in_a_path_or_header_is_wrong(alice: LibreChat, secret: str) -> None:
     header = secret.encode("latin-1", errors="replace").decode("latin-1")
     header = "".join(char for char in header if char >= " ")
-    response = Client().post("/exec", b"{}", content_type=JSON, headers={"X-API-Key": header})
+    response = CheckedClient().post(
+        "/exec", b"{}", content_type=JSON, headers={"X-API-Key": header}
+    )
     assert response.status_code in (401, 429)
     assert APIKey.authenticate(secret) is None

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
 from keys import throttling
-from sandbox import pool, store
+from sandbox import metrics, pool, store
 from sandbox.engines import engine
 from sandbox.errors import SandboxError
 
@@ -41,12 +41,16 @@ SWEEP_BATCH = 1000
 def tidy() -> None:
     """Everything but filling the pool and looking through the whole store."""
     throttling.prune()
-    store.sweep_incoming()
-    reap_sessions()
-    expire_versions()
-    abort_executions()
+    count_work("leftover", store.sweep_incoming())
+    count_work("session", reap_sessions())
+    count_work("version", expire_versions())
+    count_work("execution", abort_executions())
     end_containers()
     remove_strays()
+
+
+def count_work(kind: str, number: int) -> None:
+    metrics.KEEPER_WORK.labels(kind).inc(number)
 
 
 def reap_sessions() -> int:
@@ -147,11 +151,13 @@ def remove_strays() -> None:
             )
             if still.update(state=State.GONE, ended_at=timezone.now(), end_reason="died"):
                 logger.warning("container %s has died", container.name)
+                count_work("dead", 1)
                 pool.remove(container)
                 present.pop(container.name, None)
     live = {c.name for c in SandboxContainer.objects.exclude(state=State.GONE)}
     for name in present.keys() - live:
         logger.info("removing stray container %s", name)
+        count_work("stray", 1)
         engine().remove(name)
 
 
@@ -168,6 +174,7 @@ def sweep_store() -> int:
                 path.unlink(missing_ok=True)
                 swept += 1
     store.sweep_directories()
+    count_work("swept", swept)
     return swept
 
 

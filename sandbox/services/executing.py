@@ -9,7 +9,7 @@ from django.conf import settings
 
 from audit.models import Execution, LimitHit, SandboxSession
 from keys.limits import Limits
-from sandbox import pool
+from sandbox import calls, pool
 from sandbox.channel import Channel, Fence, RunLimits
 from sandbox.claiming import Claim, Claiming, Wait, never
 from sandbox.database import unacknowledged
@@ -50,6 +50,7 @@ def execute(
         code=keeping.storable(request.code),
         args=[keeping.storable(arg) for arg in request.args],
     )
+    calls.note_execution(execution)
     wait = Wait(time.monotonic() + settings.SANDBOX_QUEUE_SECONDS, abandoned=abandoned)
     lease, claim = _enter(caller, request, execution, clock, wait)
     wait = replace(wait, heartbeat=lease.renew)

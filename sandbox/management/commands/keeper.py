@@ -11,6 +11,8 @@ from django.db import DatabaseError, connection
 from audit.models import SandboxContainer
 from sandbox import keeper, pool
 from sandbox.errors import SandboxError
+from sandbox.exporting import show_keeper
+from sandbox.pulse import CanaryThread, Pulse
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +41,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        show_keeper()
+        canary = CanaryThread()
         try:
-            self._loop()
+            self._loop(Pulse(), canary)
         except Stop:
             logger.info("stopping")
+        canary.stop()
         if options["drain"]:
             keeper.drain()
 
@@ -52,10 +57,11 @@ class Command(BaseCommand):
             signal.signal(each, signal.SIG_IGN)
         raise Stop
 
-    def _loop(self) -> None:
+    def _loop(self, pulse: Pulse, canary: CanaryThread) -> None:
         tidied = swept = float("-inf")
         trouble = ""
         while True:
+            pulse.begin()
             try:
                 if time.monotonic() - tidied > TIDY_SECONDS:
                     keeper.tidy()
@@ -64,6 +70,8 @@ class Command(BaseCommand):
                 if time.monotonic() - swept > SWEEP_SECONDS:
                     keeper.sweep_store()
                     swept = time.monotonic()
+                pulse.end()
+                canary.start_if_due()
                 self._wait()
                 trouble = ""
             except (DatabaseError, SandboxError) as error:
@@ -72,9 +80,12 @@ class Command(BaseCommand):
                     logger.warning("will try again until it works: %s", error)
                 trouble = str(error)
                 connection.close()
+                pulse.fail(error)
+                canary.start_if_due()
                 time.sleep(1)
-            except Exception:
+            except Exception as error:
                 logger.exception("a pass failed, will try again")
+                pulse.fail(error)
                 time.sleep(TIDY_SECONDS)
 
     def _wait(self) -> None:

@@ -119,6 +119,7 @@ class ConsoleLine(Line):
 def configuration(log_format: str, level: str) -> dict[str, Any]:
     """For `logging.config.dictConfig`, in Django and in gunicorn's own process alike."""
     chosen = log_format or ("console" if sys.stderr.isatty() else "json")
+    level = level or "INFO"
     if chosen not in FORMATS:
         raise ValueError(f"LOG_FORMAT is {log_format!r}; it must be one of: {', '.join(FORMATS)}")
     if level.upper() not in LEVELS:

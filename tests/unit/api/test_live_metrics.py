@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from audit.models import Execution
 from keys.models import APIKey
 from tests.service import free_port
 from tests.unit.api.gunicorn import Server, database_url, serving
-from tests.unit.api.test_live_server import request, run
+from tests.unit.api.test_live_server import eventually, request, run
+from tests.unit.api.test_live_stopping import WAITING
 
 WORKERS = 3
 
@@ -101,3 +104,35 @@ def test_the_files_of_the_workers_go_with_the_server(django_db_setup: None, tmp_
         request(server, "GET", "/nowhere")
         assert list(tmp_path.glob("interpreter-metrics-*/counter_*.db"))
     assert not list(tmp_path.glob("interpreter-metrics-*"))
+
+
+def test_who_watches_is_answered_while_every_thread_has_a_run(
+    transactional_db: None, tmp_path: Path
+) -> None:
+    secret = APIKey.issue(name="Alice")[1]
+    end, port = tmp_path / "end", free_port()
+    with (
+        ThreadPoolExecutor(2) as threads,
+        serving(
+            tmp_path,
+            DATABASE_URL=database_url(),
+            WEB_THREADS="1",
+            METRICS_PORT=str(port),
+            HEALTH_RUN_SECONDS="0",
+        ) as server,
+    ):
+        # The fake engine is this process' own, and there once somebody has asked for it.
+        run(server, secret, "print('first')")
+        waiting = threads.submit(run, server, secret, WAITING.format(path=str(end)))
+        try:
+            eventually(lambda: Execution.objects.running().exclude(container=None).exists())
+            behind = threads.submit(run, server, secret, "print('next')")
+            for path in ("/health", "/health/ready"):
+                assert get(server.port, path)[0] == 200
+            assert value(port, "interpreter_runs_running") == 1
+            assert not waiting.done()
+            assert not behind.done()
+        finally:
+            end.touch()
+        assert waiting.result(60)["stdout"] == "done\n"
+        assert behind.result(60)["stdout"] == "next\n"

@@ -17,10 +17,10 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .hidden import HiddenModules
+from .launcher import Launcher
 from .layout import Layout
 from .preloaded import DESCRIPTORS_VARIABLE, HOOK
 from .privileges import become_zygote, name_self
-from .served import Launcher
 from .traces import Traces, forget_caches
 from .zygote import BecameProgram, Zygote
 

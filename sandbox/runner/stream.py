@@ -35,12 +35,6 @@ class Stream:
         self._frame = bytearray()
         self._unsent = bytearray()
 
-    def read(self) -> Frame:
-        while True:
-            frame = self.feed()
-            if frame is not None:
-                return frame
-
     def feed(self) -> Frame | None:
         """Read once; the frame, if that completes it."""
         missing = HEADER.size - len(self._frame)

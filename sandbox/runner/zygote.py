@@ -20,12 +20,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from .launcher import Launcher
 from .preloaded import ENDED, NEWS, NOT_STARTED, READY, RUN, STARTED
 from .program import Program, program_from
 from .requests import ENDED as CLIENT_ENDED
 from .requests import EVENT, PID, peer
 from .requests import STOPPED as CLIENT_STOPPED
-from .served import Launcher, scout, serve_client, serve_run
+from .served import scout, serve_client, serve_run
 
 BACKLOG = 64
 CLIENT = b"client"

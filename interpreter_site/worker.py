@@ -1,32 +1,20 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import selectors
 import socket
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import Request, RequestParser, wsgi
-from gunicorn.http.errors import (  # type: ignore[attr-defined]  # types-gunicorn is for 26.
-    ConfigurationProblem,
-    ExpectationFailed,
-    ForbiddenProxyRequest,
-    InvalidResponseHeader,
-    InvalidResponseHeaderName,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-    UnsupportedTransferCoding,
-)
+from gunicorn.http.errors import ConfigurationProblem, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from interpreter_site.answers import ANSWERS, FAILURE, RETRY_SECONDS, STOPPING, TooSlow, answer
 from interpreter_site.connections import Farewell, Head, PacedSocket, Patience
 
 if TYPE_CHECKING:
@@ -37,37 +25,6 @@ if TYPE_CHECKING:
     from gunicorn.glogging import Logger
 
 
-class TooSlow(ParseException):
-    """The client took too long for its request's head."""
-
-
-FAILURE = HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error"
-# What Django never sees. The first class that fits an exception decides.
-ANSWERS: tuple[tuple[type[Exception], tuple[HTTPStatus, str]], ...] = (
-    (TooSlow, (HTTPStatus.REQUEST_TIMEOUT, "Request timeout")),
-    (LimitRequestLine, (HTTPStatus.REQUEST_URI_TOO_LONG, "Request line too long")),
-    (
-        LimitRequestHeaders,
-        (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request headers too large"),
-    ),
-    (ExpectationFailed, (HTTPStatus.EXPECTATION_FAILED, "Expectation failed")),
-    (
-        UnsupportedTransferCoding,
-        (HTTPStatus.NOT_IMPLEMENTED, "Transfer coding not supported"),
-    ),
-    (ForbiddenProxyRequest, (HTTPStatus.FORBIDDEN, "Forbidden")),
-    # Of the errors that gunicorn calls the parser's, these are ours.
-    (ConfigurationProblem, FAILURE),
-    (InvalidResponseHeader, FAILURE),
-    (InvalidResponseHeaderName, FAILURE),
-    (ParseException, (HTTPStatus.BAD_REQUEST, "Bad request")),
-)
-
-
-# While runs are going on that a server which was told to stop waits for.
-STOPPING = {"error": "The server is stopping", "status": "stopping"}
-# By then there is another server, or this one will not come back by itself.
-RETRY_SECONDS = 5
 # Who asks whether the service works must be told so also when every thread has a run.
 PROBES = (b"GET /health", b"HEAD /health")
 METRICS_PORT = int(os.environ.get("METRICS_PORT", "0"))
@@ -294,24 +251,3 @@ class PatientWorker(ThreadWorker):
 def is_watching(conn: TConn, head: Head) -> bool:
     is_apart = isinstance(conn.server, tuple) and conn.server[1] == METRICS_PORT
     return is_apart or head.received.startswith(PROBES)
-
-
-def answer(
-    client: socket.socket,
-    status: HTTPStatus,
-    content: Mapping[str, str],
-    headers: Mapping[str, str] | None = None,
-) -> None:
-    """Without Django."""
-    body = json.dumps(content)
-    more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-    with suppress(OSError):
-        client.sendall(
-            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-            "Content-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n"
-            "Cache-Control: no-store\r\n"
-            "X-Content-Type-Options: nosniff\r\n"
-            "Connection: close\r\n"
-            f"{more}\r\n{body}".encode()
-        )

@@ -24,7 +24,7 @@ from audit.models import AuditEntry, Execution
 Kind = AuditEntry.Kind
 
 # Any number, the same in every process of an installation.
-CHAIN_LOCK = 7_245_002
+CHAIN_LOCK = 7_245_004
 # Up to two megabytes of text each; they come in a few at a time.
 BATCH = 200
 FETCHED = 20
@@ -46,7 +46,7 @@ class Linked:
 def unlinked(since: datetime | None = None) -> QuerySet[Execution]:
     """Executions that have ended and are not in the chain, in the order in which they ended."""
     entries = AuditEntry.objects.filter(execution_id=OuterRef("pk"), kind=Kind.EXECUTION)
-    ended = Execution.objects.exclude(status=Execution.Status.RUNNING)
+    ended = Execution.objects.of_callers().exclude(status=Execution.Status.RUNNING)
     if since is not None:
         ended = ended.filter(created_at__gte=since)
     return ended.filter(~Exists(entries)).order_by("ended_at", "pk")

@@ -131,7 +131,9 @@ def _confirmed(candidates: set[str], phrase: str, scope: Scope) -> list[str]:
 def unnoted() -> ExecutionQuerySet:
     """Those that the index does not know yet: the newest, and those that still run."""
     until = SearchProgress.reached()
-    runs = Execution.objects.filter(created_at__gte=until) if until else Execution.objects.all()
+    runs = Execution.objects.of_callers()
+    if until:
+        runs = runs.filter(created_at__gte=until)
     return runs.filter(~Exists(SearchEntry.objects.filter(pk=OuterRef("pk"))))
 
 

@@ -49,6 +49,8 @@ class Service(AbstractContextManager["Service"]):
             "HOST": "127.0.0.1",
             "PORT": str(self._port),
             "PYTHONUNBUFFERED": "1",
+            # A run in between would be measured, or found and not known.
+            "HEALTH_RUN_SECONDS": "0",
         }
         # The service would prefer what these name.
         for secret_file in ("SECRET_KEY_FILE", "DATABASE_URL_FILE"):

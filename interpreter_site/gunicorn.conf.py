@@ -1,15 +1,21 @@
-"""gunicorn's settings: HOST, PORT, WEB_WORKERS, WEB_THREADS, GRACEFUL_SECONDS, ACCESS_LOG."""
+"""gunicorn's settings: HOST, PORT, WEB_WORKERS, WEB_THREADS, GRACEFUL_SECONDS, ACCESS_LOG,
+LOG_FORMAT, LOG_LEVEL, METRICS_HOST, METRICS_PORT."""
 
 import os
 import re
+import shutil
+import tempfile
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.http.message import Request
 from gunicorn.workers.base import Worker
+
+from interpreter_site import logs
 
 # All interfaces: LibreChat usually calls from a container or another host. Every route but
 # /health and the description of the API needs a key.
 host = os.environ.get("HOST", "0.0.0.0")  # noqa: S104
-bind = f"{host}:{os.environ.get('PORT', '8000')}"
+bind = [f"{host}:{os.environ.get('PORT', '8000')}"]
 wsgi_app = "interpreter_site.wsgi:application"
 
 # A run holds a thread until it has ended, and so does a waiting one; files must be served beside
@@ -42,6 +48,29 @@ control_socket_disable = True
 # Off unless asked for; paths come without keys, and queries not at all.
 accesslog = "-" if os.environ.get("ACCESS_LOG") in ("1", "true", "True") else None
 access_log_format = '%(h)s "%(m)s %({PATH_INFO}e)s" %(s)s %(b)s %(M)sms'
+
+# Not logconfig_dict, with which gunicorn writes an access log whatever else is said.
+logger_class = logs.gunicorn_log(
+    os.environ.get("LOG_FORMAT", ""), os.environ.get("LOG_LEVEL", "INFO")
+)
+
+# The metrics are on a socket of their own, see wsgi.py. Each worker counts in a file here, and
+# whichever is asked adds them up. A new directory for each start, as counters begin at 0 then; the
+# same when the configuration is read again.
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+OURS = "interpreter-metrics-"
+if os.environ.get("METRICS_PORT", "0") != "0":
+    bind.append(f"{os.environ.get('METRICS_HOST', '127.0.0.1')}:{os.environ['METRICS_PORT']}")
+    if OURS not in os.environ.get(METRICS_DIRECTORY, ""):
+        os.environ[METRICS_DIRECTORY] = tempfile.mkdtemp(prefix=OURS)
+
+
+def on_exit(server: Arbiter) -> None:
+    """In the process that has made it, and when all workers have ended."""
+    directory = os.environ.get(METRICS_DIRECTORY, "")
+    if OURS in directory:
+        shutil.rmtree(directory, ignore_errors=True)
+
 
 URL_SECRET = re.compile("/k/[^/?#]+")
 

@@ -3,6 +3,7 @@
 A variable may also be given as NAME_FILE, the path of a file that holds the value.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import django_stubs_ext
 from django.urls import reverse_lazy
 from environ import FileAwareEnv
 
+from interpreter_site import logs
 from keys.public_keys import DEFAULT_KID
 
 django_stubs_ext.monkeypatch()
@@ -64,6 +66,7 @@ INSTALLED_APPS = [
     "sandbox",
 ]
 MIDDLEWARE = [
+    "sandbox.api.observing.ObserveCalls",
     "sandbox.api.middleware.SafeHeaders",
     "sandbox.api.middleware.NormalisePath",
     "sandbox.api.middleware.SmallForms",
@@ -160,20 +163,21 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
-    "loggers": {
-        "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-        # A missing file is an ordinary event: LibreChat asks before each turn.
-        "django.request": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
-    },
-}
+# --- what is told of the service ---
+
+# "json" or "console"; empty: text for a terminal, JSON for all else.
+LOGGING = logs.configuration(
+    env.str("LOG_FORMAT", default=""), env.str("LOG_LEVEL", default="INFO")
+)
+logging.captureWarnings(True)
+# Where the API and the keeper show their numbers to Prometheus; 0 is nowhere. Each has a port of
+# its own: the public one never shows them.
+METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
+METRICS_PORT = env.int("METRICS_PORT", default=0)
+KEEPER_METRICS_PORT = env.int("KEEPER_METRICS_PORT", default=0)
+# How old the keeper's last run of its own may be for /health/ready; it makes one each half of that.
+# 0 is none.
+HEALTH_RUN_SECONDS = env.float("HEALTH_RUN_SECONDS", default=120)
 
 # --- keys: who may call ---
 

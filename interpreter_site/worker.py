@@ -1,29 +1,20 @@
 from __future__ import annotations
 
 import errno
-import json
+import os
 import selectors
 import socket
 import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import Request, RequestParser, wsgi
-from gunicorn.http.errors import (  # type: ignore[attr-defined]  # types-gunicorn is for 26.
-    ConfigurationProblem,
-    ExpectationFailed,
-    ForbiddenProxyRequest,
-    InvalidResponseHeader,
-    InvalidResponseHeaderName,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-    UnsupportedTransferCoding,
-)
+from gunicorn.http.errors import ConfigurationProblem, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from interpreter_site.answers import ANSWERS, FAILURE, RETRY_SECONDS, STOPPING, TooSlow, answer
 from interpreter_site.connections import Farewell, Head, PacedSocket, Patience
 
 if TYPE_CHECKING:
@@ -34,31 +25,9 @@ if TYPE_CHECKING:
     from gunicorn.glogging import Logger
 
 
-class TooSlow(ParseException):
-    """The client took too long for its request's head."""
-
-
-FAILURE = HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error"
-# What Django never sees. The first class that fits an exception decides.
-ANSWERS: tuple[tuple[type[Exception], tuple[HTTPStatus, str]], ...] = (
-    (TooSlow, (HTTPStatus.REQUEST_TIMEOUT, "Request timeout")),
-    (LimitRequestLine, (HTTPStatus.REQUEST_URI_TOO_LONG, "Request line too long")),
-    (
-        LimitRequestHeaders,
-        (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request headers too large"),
-    ),
-    (ExpectationFailed, (HTTPStatus.EXPECTATION_FAILED, "Expectation failed")),
-    (
-        UnsupportedTransferCoding,
-        (HTTPStatus.NOT_IMPLEMENTED, "Transfer coding not supported"),
-    ),
-    (ForbiddenProxyRequest, (HTTPStatus.FORBIDDEN, "Forbidden")),
-    # Of the errors that gunicorn calls the parser's, these are ours.
-    (ConfigurationProblem, FAILURE),
-    (InvalidResponseHeader, FAILURE),
-    (InvalidResponseHeaderName, FAILURE),
-    (ParseException, (HTTPStatus.BAD_REQUEST, "Bad request")),
-)
+# Who asks whether the service works must be told so also when every thread has a run.
+PROBES = (b"GET /health", b"HEAD /health")
+METRICS_PORT = int(os.environ.get("METRICS_PORT", "0"))
 
 
 class QuietResponse(wsgi.Response):
@@ -86,11 +55,16 @@ class PatientWorker(ThreadWorker):
     head_seconds = 20.0
     # The same for the worker that is stopping or has as many connections as it can.
     hurried_head_seconds = 1.0
+    # Beside those for requests, for who watches the service.
+    watch_threads = 2
     patience = Patience()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.heads: dict[TConn, Head] = {}
+        # Those that have a thread or wait for one, and those that came when it was stopping.
+        self.requests: set[TConn] = set()
+        self.late: set[TConn] = set()
         self.farewells: dict[TConn, Farewell] = {}
 
     @classmethod
@@ -98,6 +72,43 @@ class PatientWorker(ThreadWorker):
         super().check_config(cfg, log)
         if cfg.is_ssl or cfg.keepalive:
             raise ConfigurationProblem("Leave TLS and kept connections to a proxy in front.")
+
+    def init_process(self) -> None:
+        # It serves until the worker ends.
+        self.watch_pool = ThreadPoolExecutor(self.watch_threads, thread_name_prefix="watch")
+        super().init_process()
+
+    def run(self) -> None:
+        """Once told to stop, it answers what comes with 503 for as long as requests are worked on:
+        a client that is refused a connection cannot tell a server that restarts from none."""
+        self.poller.register(
+            self.method_queue,  # type: ignore[arg-type]  # It has a descriptor from init() on.
+            selectors.EVENT_READ,
+            self.method_queue.run_callbacks,
+        )
+        while self.alive and self.is_parent_alive():
+            self.turn()
+        self.alive = False
+        until = time.monotonic() + self.cfg.graceful_timeout
+        while (self.requests or self.heads.keys() - self.late) and time.monotonic() < until:
+            self.turn()
+        # They may still be reading their answers.
+        self.set_accept_enabled(False)
+        while self.nr_conns and time.monotonic() < until:
+            self.turn(accepting=False)
+        for pool in (self.tpool, self.watch_pool):
+            pool.shutdown(wait=False)
+        self.poller.close()
+        self.method_queue.close()
+        for listener in self.sockets:
+            listener.close()
+
+    def turn(self, *, accepting: bool = True) -> None:
+        """Of the event loop."""
+        self.notify()
+        self.set_accept_enabled(accepting and self.nr_conns < self.worker_connections)
+        self.wait_for_and_dispatch_events(timeout=1.0)
+        self.murder_pending()
 
     def accept(self, listener: socket.socket) -> None:
         try:
@@ -114,6 +125,8 @@ class PatientWorker(ThreadWorker):
         connection = PacedSocket(accepted, self.patience)
         conn = TConn(self.cfg, connection, address, listener.getsockname())
         self.heads[conn] = Head(time.monotonic() + self.head_seconds)
+        if not self.alive:
+            self.late.add(conn)
         self.poller.register(connection, selectors.EVENT_READ, partial(self.on_head, conn))
 
     def on_head(self, conn: TConn, connection: socket.socket) -> None:
@@ -135,11 +148,22 @@ class PatientWorker(ThreadWorker):
             head.ends_at = min(head.ends_at + earned, time.monotonic() + self.head_seconds)
             return
         self.release(conn)
+        if conn in self.late:
+            self.turn_away(conn)
+            return
         parser = RequestParser(self.cfg, conn.sock, conn.client)
         parser.unreader.unread(bytes(head.received))
         conn.parser = parser
         conn.data_ready = True
-        self.enqueue_req(conn)
+        if is_watching(conn, head):
+            self.hand_over(conn, self.watch_pool)
+        else:
+            self.requests.add(conn)
+            self.hand_over(conn, self.tpool)
+
+    def hand_over(self, conn: TConn, pool: ThreadPoolExecutor) -> None:
+        future = pool.submit(self.handle, conn)
+        future.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
 
     def murder_pending(self) -> None:
         """gunicorn calls it about every second, and after each event."""
@@ -161,7 +185,13 @@ class PatientWorker(ThreadWorker):
         self.handle_error(None, conn.sock, conn.client, error)
         self.say_farewell(conn)
 
+    def turn_away(self, conn: TConn) -> None:
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        answer(conn.sock, status, STOPPING, {"Retry-After": str(RETRY_SECONDS)})
+        self.say_farewell(conn)
+
     def finish_request(self, conn: TConn, fs: Future[bool]) -> None:
+        self.requests.discard(conn)
         self.say_farewell(conn)
 
     def say_farewell(self, conn: TConn) -> None:
@@ -190,6 +220,7 @@ class PatientWorker(ThreadWorker):
 
     def drop(self, conn: TConn) -> None:
         self.release(conn)
+        self.late.discard(conn)
         self.nr_conns -= 1
         conn.close()
 
@@ -214,14 +245,9 @@ class PatientWorker(ThreadWorker):
         else:
             origin = addr[0] if isinstance(addr, tuple) else "a local client"
             self.log.warning("Refused a request from %s: %s", origin, type(exc).__name__)
-        body = json.dumps({"error": error})
-        with suppress(OSError):
-            client.sendall(
-                f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-                "Content-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n"
-                "Cache-Control: no-store\r\n"
-                "X-Content-Type-Options: nosniff\r\n"
-                "Connection: close\r\n"
-                f"\r\n{body}".encode()
-            )
+        answer(client, status, {"error": error})
+
+
+def is_watching(conn: TConn, head: Head) -> bool:
+    is_apart = isinstance(conn.server, tuple) and conn.server[1] == METRICS_PORT
+    return is_apart or head.received.startswith(PROBES)

@@ -3,6 +3,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from gunicorn.http.errors import ParseException
 
@@ -52,4 +53,25 @@ class ChunkedBodies:
         return self.application(environ, start_response)
 
 
-application = ChunkedBodies(get_wsgi_application())
+class MetricsApart:
+    """Who comes to the port of the metrics gets them and nothing else, and nobody else does."""
+
+    def __init__(self, application: "WSGIApplication", metrics: "WSGIApplication", port: int):
+        self.application = application
+        self.metrics = metrics
+        self.port = port
+
+    def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
+        # Of the socket itself: on a Unix socket, SERVER_PORT is what the client says.
+        address = environ["gunicorn.socket"].getsockname()
+        if isinstance(address, tuple) and address[1] == self.port:
+            return self.metrics(environ, start_response)
+        return self.application(environ, start_response)
+
+
+application: "WSGIApplication" = ChunkedBodies(get_wsgi_application())
+if settings.METRICS_PORT:
+    # Not before Django is set up.
+    from sandbox.exporting import api_metrics
+
+    application = MetricsApart(application, api_metrics(), settings.METRICS_PORT)

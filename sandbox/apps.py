@@ -5,4 +5,4 @@ class SandboxConfig(AppConfig):
     name = "sandbox"
 
     def ready(self) -> None:
-        from sandbox import checks  # noqa: F401
+        from sandbox import checks, checks_of_watching  # noqa: F401

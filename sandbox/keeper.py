@@ -18,11 +18,9 @@ from django.db import DatabaseError
 from django.db.models import F, Q
 from django.utils import timezone
 
-from audit import search
 from audit.models import Execution, LiveRun, SandboxContainer, SandboxFile, SandboxSession
-from audit.statistics import rolling
 from keys import throttling
-from sandbox import pool, quotas, store
+from sandbox import metrics, pool, quotas, store
 from sandbox.engines import engine
 from sandbox.errors import SandboxError
 
@@ -44,18 +42,19 @@ EVERY = Q()
 def tidy() -> None:
     """Everything but filling the pool and looking through the whole store."""
     # First: it needs nothing but the database.
-    abort_executions()
+    count_work("execution", abort_executions())
     throttling.prune()
     quotas.sweep()
-    store.sweep_incoming()
-    reap_sessions()
-    expire_versions()
+    count_work("leftover", store.sweep_incoming())
+    count_work("session", reap_sessions())
+    count_work("version", expire_versions())
     LiveRun.objects.of_ended_runs().delete()
     end_containers()
     remove_strays()
-    # Last: they may have much to do, and only the admin gains by it.
-    rolling.roll_up()
-    search.note_ended()
+
+
+def count_work(kind: str, number: int) -> None:
+    metrics.KEEPER_WORK.labels(kind).inc(number)
 
 
 def reap_sessions(among: Q = EVERY) -> int:
@@ -157,11 +156,13 @@ def remove_strays() -> None:
             )
             if still.update(state=State.GONE, ended_at=timezone.now(), end_reason="died"):
                 logger.warning("container %s has died", container.name)
+                count_work("dead", 1)
                 pool.remove(container)
                 present.pop(container.name, None)
     live = {c.name for c in SandboxContainer.objects.exclude(state=State.GONE)}
     for name in present.keys() - live:
         logger.info("removing stray container %s", name)
+        count_work("stray", 1)
         engine().remove(name)
 
 
@@ -177,6 +178,7 @@ def sweep_store() -> int:
             store.delete_file(keys[file_id])
             swept += 1
     store.sweep_directories()
+    count_work("swept", swept)
     return swept
 
 

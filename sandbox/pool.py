@@ -18,6 +18,7 @@ from django.utils import timezone
 from audit.models import SandboxContainer, SandboxSession
 from keys.limits import Limits
 from keys.models import APIKey
+from sandbox import metrics
 from sandbox.channel import Channel
 from sandbox.confinement import confinement
 from sandbox.engines import engine
@@ -114,10 +115,11 @@ def boot(
     if not confined.under_gvisor:
         confined = replace(confined, cpus=max(settings.SANDBOX_WARMING_CPUS, limits.cpus))
     confined = confined.of_user(engine().new_uid())
-    engine().create(container.name, labels=labels(container), confinement=confined)
-    heartbeat()
-    with Channel(engine().attach(container.name), heartbeat=heartbeat) as channel:
-        hello = channel.hello(timeout=START_SECONDS, hot_within=hot_within)
+    with metrics.starting():
+        engine().create(container.name, labels=labels(container), confinement=confined)
+        heartbeat()
+        with Channel(engine().attach(container.name), heartbeat=heartbeat) as channel:
+            hello = channel.hello(timeout=START_SECONDS, hot_within=hot_within)
     if not confined.under_gvisor:
         engine().limit_cpu(container.name, limits.cpus)
     return hello.hot
@@ -164,7 +166,10 @@ def evict_one(reason: str, *, idle_seconds: float = 0.0) -> bool:
     before = timezone.now() - timedelta(seconds=idle_seconds)
     values = {"reason": reason, "before": before}
     idle = next(iter(SandboxContainer.objects.raw(EVICT_IDLE, values)), None)
-    return idle is not None and remove(idle)
+    if idle is None:
+        return False
+    metrics.EVICTIONS.labels(reason).inc()
+    return remove(idle)
 
 
 def discard(container: SandboxContainer, reason: str) -> None:

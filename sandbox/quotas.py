@@ -26,7 +26,7 @@ from sandbox.errors import AtCapacity, EngineUnavailable, QuotaExceeded
 logger = logging.getLogger(__name__)
 
 # Of advisory locks with two numbers; the second one is the key's.
-KEY_LOCK = 7_245_002
+KEY_LOCK = 7_245_005
 LOCK = "SELECT pg_advisory_xact_lock(%(lock)s, (%(key)s %% 2147483648)::int)"
 # From its place among those of a key to its row it takes a run milliseconds, or as long as an
 # engine needs to remove a container that makes room.

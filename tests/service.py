@@ -80,6 +80,8 @@ class Service:
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "SANDBOX_POOL_SIZE": "1",
+            # Runs, rows and containers are then those of the test.
+            "HEALTH_RUN_SECONDS": "0",
             **(settings or {}),
         }
         self.key = ""

@@ -4,6 +4,7 @@ from audit.models.execution import Execution
 from audit.models.file import SandboxFile, SandboxInput
 from audit.models.limit_hit import LimitHit
 from audit.models.live_run import LiveRun
+from audit.models.report import Report
 from audit.models.rollup import HourlyCount, HourlyDurations, RolledUpHour
 from audit.models.search import SearchEntry, SearchProgress
 from audit.models.session import SandboxSession
@@ -16,6 +17,7 @@ __all__ = [
     "HourlyDurations",
     "LimitHit",
     "LiveRun",
+    "Report",
     "Reservation",
     "RolledUpHour",
     "SandboxContainer",

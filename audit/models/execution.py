@@ -10,11 +10,16 @@ from audit.ids import LENGTH, new_id
 from audit.models.container import SandboxContainer
 from audit.models.session import SandboxSession
 from keys.models import APIKey
+from keys.models.api_key import CHECK
 
 
 class ExecutionQuerySet(models.QuerySet["Execution"]):
     def running(self) -> ExecutionQuerySet:
         return self.filter(status=Execution.Status.RUNNING)
+
+    def of_callers(self) -> ExecutionQuerySet:
+        """Not the server's own, which are gone again in a moment."""
+        return self.exclude(key__prefix__startswith=CHECK)
 
     def ahead_of(self, execution: Execution) -> ExecutionQuerySet:
         """Those that found no room before this one did, and still wait. A dead worker's run

@@ -14,10 +14,12 @@ from keys.models.issuer import Issuer
 from keys.secret import PREFIX_LENGTH, digest, new_secret, prefix_of, random_text
 
 USE_RESOLUTION = timedelta(minutes=1)
-# Neither this nor what begins like the other is a prefix that `issue` can make, so no secret ever
+# Neither this nor what begins like the others is a prefix that `issue` can make, so no secret ever
 # finds these rows.
 TRUSTED_NETWORKS = "trusted-networks"
 TENANT = "jwt-"
+# The server's own, for a moment, to see that runs work.
+CHECK = "canary-"
 UNKNOWN = "0" * 64
 # Asked by each request, and written out because to compose it takes longer than to answer it.
 BY_PREFIX = "SELECT * FROM keys_apikey WHERE prefix = %s"

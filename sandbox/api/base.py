@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from keys.authentication import APIRequest
 from keys.models import KeyScope
 from keys.permissions import InScope
+from sandbox.calls import note_key
 from sandbox.services import StepClock
 
 PROFILES = ("default", "stateful")
@@ -44,6 +45,7 @@ class SandboxView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.clock = StepClock()
         super().initial(request, *args, **kwargs)
+        note_key(self.request.auth)
         self.clock.lap("auth")
         coding = request.headers.get("Content-Encoding", "identity").lower()
         if coding not in ("", "identity"):

@@ -6,6 +6,7 @@ from sandbox.api import views
 
 urlpatterns = [
     path("health", views.Health.as_view()),
+    path("health/ready", views.Ready.as_view()),
     path("exec", views.Exec.as_view()),
     path("exec/programmatic", views.Programmatic.as_view()),
     path("exec/programmatic/cancel", views.ProgrammaticCancel.as_view()),

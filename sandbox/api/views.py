@@ -9,7 +9,7 @@ from audit.ids import is_id
 from audit.models import SandboxFile
 from keys.authentication import APIRequest
 from keys.models import KeyScope
-from sandbox import services
+from sandbox import readiness, services
 from sandbox.api import downloads, listings, uploads, wire
 from sandbox.api.base import SandboxView
 from sandbox.api.callers import caller, scope_named, scope_uploaded, user_of
@@ -17,6 +17,7 @@ from sandbox.api.connection import client_gone
 from sandbox.api.parsers import BoundedJSONParser
 from sandbox.api.serializers import ExecSerializer
 from sandbox.api.text import label
+from sandbox.calls import note_session
 from sandbox.errors import SandboxFileNotFound, SessionNotFound
 
 
@@ -26,6 +27,18 @@ class Health(SandboxView):
 
     def get(self, request: APIRequest) -> Response:
         return Response({"status": "ok"})
+
+
+class Ready(SandboxView):
+    """Tells everybody no more than which part it is: what is wrong with it is in the log."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    def get(self, request: APIRequest) -> Response:
+        found = readiness.check()
+        status = "ready" if found.is_ready else "not ready"
+        return Response({"status": status, "parts": found.parts}, 200 if found.is_ready else 503)
 
 
 class Exec(SandboxView):
@@ -86,12 +99,14 @@ class UploadBatch(SandboxView):
 
 def keep(request: APIRequest, received: uploads.Received) -> services.UploadResult:
     scope = scope_uploaded(received.fields)
-    return services.upload(
+    result = services.upload(
         caller(request, scope, entity_id=label(received.fields.get("entity_id"))),
         [arrival.incoming() for arrival in received.complete],
         scope=scope,
         read_only=received.fields.get("read_only", "").lower() in ("true", "1"),
     )
+    note_session(result.session.pk)
+    return result
 
 
 class Download(SandboxView):

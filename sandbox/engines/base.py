@@ -64,3 +64,6 @@ class Engine(Protocol):
         pipes, is not counted with those of other containers. The next two are free as well."""
 
     def ping(self) -> None: ...
+
+    def find_image(self) -> None:
+        """Raises `ImageMissing` when there is none to make containers from."""

@@ -23,6 +23,7 @@ from sandbox.engines.base import Attachment, ContainerInfo, Death
 from sandbox.engines.hijacked import HijackedConnection
 from sandbox.engines.upgrading import Refused, upgrade
 from sandbox.errors import ContainerLost, EngineUnavailable, ImageMissing
+from sandbox.metrics import ENGINE_ERRORS
 
 INSTALLATION_LABEL = "interpreter.installation"
 # Of any one call. A container that starts on a busy machine is what takes longest.
@@ -51,12 +52,15 @@ def _reporting(name: str = "") -> Iterator[None]:
     try:
         yield
     except ImageNotFound as error:
+        ENGINE_ERRORS.labels("image_missing").inc()
         raise ImageMissing(
             f"The sandbox image is missing; run script/bootstrap ({error.explanation})"
         ) from error
     except NotFound as error:
+        ENGINE_ERRORS.labels("container_missing").inc()
         raise ContainerLost(f"There is no container {name}") from error
     except (DockerException, requests.RequestException, Refused, OSError) as error:
+        ENGINE_ERRORS.labels("unavailable").inc()
         raise EngineUnavailable(f"The container engine failed: {error}") from error
 
 
@@ -168,6 +172,10 @@ class DockerEngine:
     def ping(self) -> None:
         with _reporting():
             self._client().ping()
+
+    def find_image(self) -> None:
+        with _reporting():
+            self._client().inspect_image(settings.SANDBOX_IMAGE)  # type: ignore[no-untyped-call]
 
     def _client(self) -> docker.APIClient:
         client: docker.APIClient | None = getattr(self._local, "client", None)

@@ -10,7 +10,7 @@ from django.conf import settings
 from audit import recording
 from audit.models import Execution, LimitHit, SandboxSession
 from keys.limits import Limits
-from sandbox import pool, quotas, storage_quotas
+from sandbox import calls, pool, quotas, storage_quotas
 from sandbox.channel import Channel, Fence, RunLimits
 from sandbox.claiming import Claim, Claiming, Wait, never
 from sandbox.database import unacknowledged
@@ -61,6 +61,7 @@ def execute(
             [keeping.storable(arg) for arg in request.args],
         ),
     )
+    calls.note_execution(execution)
     progress = Progress(execution, abandoned)
     try:
         with quotas.counted(execution):

@@ -48,7 +48,7 @@ HEADERS = {
     "allow", "cache-control", "connection", "content-disposition", "content-length", "content-type",
     "cross-origin-opener-policy", "date", "referrer-policy", "server", "vary",
     "x-content-type-options", "x-frame-options", "content-security-policy", "x-read-only",
-    "strict-transport-security",
+    "strict-transport-security", "x-request-id",
 }  # fmt: skip
 DISPOSITION = re.compile(r"attachment; filename=\"[ -!#-\[\]-~]*\"; filename\*=UTF-8''[!-~]*")
 ACTIVE = re.compile("html|script|xml|svg|flash|java|x-sh", re.IGNORECASE)

@@ -217,6 +217,19 @@ def test_only_the_api_can_be_reached_from_outside(project: Project) -> None:
     assert published == {"api": ["8000/tcp"], "keeper": [], "db": [], "engine-proxy": []}
 
 
+def test_it_is_ready_and_shows_its_metrics_to_the_network_only(project: Project) -> None:
+    ready = f"{project.url}/health/ready"
+    wait_until(lambda: requests.get(ready, timeout=60).status_code == 200, seconds=180)
+    assert requests.get(f"{project.url}/metrics", timeout=60).status_code == 404
+    ask = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
+    for service, other, name in (
+        ("keeper", "api:9464", "interpreter_ready 1.0"),
+        ("api", "keeper:9465", "interpreter_canary_runs_total"),
+    ):
+        url = f"http://{other}/metrics"
+        assert name in project("exec", "-T", service, "python", "-c", ask, url)
+
+
 @pytest.mark.parametrize("service", ["api", "keeper", "engine-proxy"])
 def test_what_runs_has_no_rights(project: Project, service: str) -> None:
     host = project.container(service)["HostConfig"]

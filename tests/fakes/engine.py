@@ -89,6 +89,9 @@ class FakeEngine:
     def ping(self) -> None:
         self._answer()
 
+    def find_image(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         if self.down:
             raise EngineUnavailable("The container engine failed: it is down")

@@ -3,17 +3,18 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connection
 
-from audit import chain, retention
 from audit.models import SandboxContainer
 from sandbox import keeper, pool
 from sandbox.census import Census
 from sandbox.errors import SandboxError
+from sandbox.exporting import show_keeper
+from sandbox.pulse import CanaryThread, Pulse
+from sandbox.upkeep import UpkeepThread
 
 logger = logging.getLogger(__name__)
 
@@ -21,21 +22,9 @@ TIDY_SECONDS = 5.0
 # How often it is looked who is missing, once somebody is.
 COUNT_SECONDS = 1.0
 SWEEP_SECONDS = 3600.0
-PRUNE_SECONDS = 24 * 3600.0
-# At a time, of linking and pruning: the pool must not wait for a year's executions.
-AUDIT_SECONDS = 5.0
 # To start a container takes all the CPU that there is for a second. While another one is left, the
 # run that has taken one comes first: most are over by then.
 FIRST_SECONDS = 0.1
-
-
-def prune_audit_log() -> bool:
-    """Whether it is done for today. Where the log of this process is kept elsewhere, so is the
-    chain's head."""
-    chain.link(seconds=AUDIT_SECONDS)
-    removed = retention.prune(seconds=AUDIT_SECONDS)
-    logger.info("pruned the audit log: %s; its head: entry %s", removed, chain.head())
-    return removed.is_complete
 
 
 class Stop(BaseException):
@@ -56,10 +45,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        show_keeper()
+        canary, upkeep = CanaryThread(), UpkeepThread()
         try:
-            self._loop()
+            upkeep.start()
+            self._loop(Pulse(), canary)
         except Stop:
             logger.info("stopping")
+        canary.stop()
+        upkeep.stop()
         if options["drain"]:
             keeper.drain()
 
@@ -69,12 +63,12 @@ class Command(BaseCommand):
             signal.signal(each, signal.SIG_IGN)
         raise Stop
 
-    def _loop(self) -> None:
-        counted = tidied = swept = linked = pruned = float("-inf")
+    def _loop(self, pulse: Pulse, canary: CanaryThread) -> None:
+        counted = tidied = swept = float("-inf")
         census = Census()
-        linked_until: datetime | None = None
         trouble = ""
         while True:
+            pulse.begin()
             try:
                 if time.monotonic() - counted > COUNT_SECONDS:
                     if census.end_leases_of_dead():
@@ -87,12 +81,8 @@ class Command(BaseCommand):
                 if time.monotonic() - swept > SWEEP_SECONDS:
                     keeper.sweep_store()
                     swept = time.monotonic()
-                if time.monotonic() - linked > TIDY_SECONDS:
-                    found = chain.link(linked_until, seconds=AUDIT_SECONDS)
-                    linked_until = found.complete_until or linked_until
-                    linked = time.monotonic()
-                if time.monotonic() - pruned > PRUNE_SECONDS and prune_audit_log():
-                    pruned = time.monotonic()
+                pulse.end()
+                canary.start_if_due()
                 self._wait(COUNT_SECONDS if census.missing else None)
                 trouble = ""
             except (DatabaseError, SandboxError) as error:
@@ -101,9 +91,12 @@ class Command(BaseCommand):
                     logger.warning("will try again until it works: %s", error)
                 trouble = str(error)
                 connection.close()
+                pulse.fail(error)
+                canary.start_if_due()
                 time.sleep(1)
-            except Exception:
+            except Exception as error:
                 logger.exception("a pass failed, will try again")
+                pulse.fail(error)
                 time.sleep(TIDY_SECONDS)
 
     def _wait(self, seconds: float | None = None) -> None:

@@ -4,6 +4,7 @@ from django.core.management.base import BaseCommand
 
 from keys import throttling
 from sandbox import keeper, quotas, store
+from sandbox.upkeep import Upkeep
 
 
 class Command(BaseCommand):
@@ -17,6 +18,7 @@ class Command(BaseCommand):
         keeper.remove_strays()
         throttling.prune()
         quotas.sweep()
+        Upkeep().pass_once()
         swept = store.sweep_incoming() + keeper.sweep_store()
         self.stdout.write(
             f"ended {reaped} expired sessions, aborted {aborted} abandoned executions,"

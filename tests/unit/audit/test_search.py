@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from audit import search
 from audit.models import Execution, SandboxFile, SearchEntry, SearchProgress
 from audit.search import Scope
-from sandbox import keeper
+from sandbox.upkeep import Upkeep
 from tests.fakes.engine import FakeEngine
 from tests.unit.audit.conftest import Make
 
@@ -175,7 +175,7 @@ def test_an_entry_goes_with_its_run_also_past_django(make_run: Make) -> None:
 
 def test_the_keeper_notes_what_has_ended(make_run: Make, fake: FakeEngine) -> None:
     run = make_run()
-    keeper.tidy()
+    Upkeep().pass_once()
     assert SearchEntry.objects.get().pk == run.pk
 
 

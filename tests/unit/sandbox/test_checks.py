@@ -31,6 +31,11 @@ DEFAULTS_ARE_FINE: dict[str, object] = {}
         ({"SANDBOX_MAX_SESSION_FILES": 20_000}, ["sandbox.E005"]),
         ({"SANDBOX_WORKSPACE_MB": 512}, ["sandbox.W001"]),
         ({"SANDBOX_SESSION_HOURS": 12}, ["sandbox.W002"]),
+        ({"HEALTH_RUN_SECONDS": 0}, []),
+        ({"HEALTH_RUN_SECONDS": 5}, ["sandbox.E020"]),
+        ({"HEALTH_RUN_SECONDS": float("nan")}, ["sandbox.E020"]),
+        ({"METRICS_PORT": 70_000}, ["sandbox.E021"]),
+        ({"KEEPER_METRICS_PORT": -1}, ["sandbox.E021"]),
     ],
 )
 def test_settings_that_cannot_work_are_named(

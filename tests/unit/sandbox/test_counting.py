@@ -8,6 +8,7 @@ from django.utils import timezone
 from audit.models import Execution, HourlyCount, RolledUpHour, SandboxSession
 from sandbox import keeper
 from sandbox.services import Caller
+from sandbox.upkeep import Upkeep
 from tests.fakes.engine import FakeEngine
 
 pytestmark = pytest.mark.django_db
@@ -29,6 +30,7 @@ def test_the_keeper_counts_the_runs_of_hours_that_are_over_also_of_those_that_it
             created_at=now - timedelta(hours=3),
         )
     keeper.tidy()
+    Upkeep().pass_once()
     assert RolledUpHour.objects.exists()
     counted = HourlyCount.objects.filter(facet="outcome").values_list("value", "runs", "key")
     assert set(counted) == {("succeeded", 1, alice.key.pk), ("aborted", 1, alice.key.pk)}

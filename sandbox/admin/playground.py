@@ -116,6 +116,8 @@ class PlaygroundView(SandboxView):
 
     authentication_classes = (SessionAuthentication,)
     permission_classes = (MayPlay,)
+    # It is no part of the API.
+    schema = None
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any

@@ -18,6 +18,7 @@ from sandbox.answers import MAX_SKIPPED_NAMES, SKIP_REASONS
 from sandbox.api.openapi.fields import DescribedField, EnumField, ExactlyField, IdField
 from sandbox.api.uploads import MAX_FILES
 from sandbox.api.wire import LANGUAGE, OUTPUT_TOO_LONG, STATUS
+from sandbox.parts import Part
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
@@ -32,6 +33,20 @@ OBJECT_NAME = {
 
 class HealthSerializer(serializers.Serializer[Any]):
     status = ExactlyField("ok")
+
+
+class ReadinessSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(["ready", "not ready", "stopping"])
+    error = serializers.CharField(required=False, help_text="Of a server that is about to end.")
+    parts = DescribedField(
+        {
+            "type": "object",
+            "propertyNames": {"enum": [part.value for part in Part]},
+            "additionalProperties": {"type": "string"},
+        },
+        required=False,
+        help_text="Each part that was asked: `ok`, `busy`, or a word for what is wrong with it.",
+    )
 
 
 class LocationSerializer(serializers.Serializer[Any]):

@@ -91,10 +91,15 @@ WRONG_TOO_OFTEN = response(
     "Too many wrong keys. A right one is let in all the same.",
     [{"error": "rate_limited", "message": TOO_MANY, "retry_after_seconds": 42}],
 )
+QUOTA = {
+    "error": "rate_limited",
+    "message": "The quota of this user is used up: 20 runs per hour",
+    "retry_after_seconds": 1200,
+}
 TOO_BUSY = response(
     RateLimitedSerializer,
-    "All containers, or the session, are busy, or too many wrong keys came.",
-    [BUSY],
+    "All containers, or the session, are busy; a quota is used up; or too many wrong keys came.",
+    [BUSY, QUOTA],
 )
 NOT_SUPPORTED_TYPE = response(
     ErrorSerializer,

@@ -81,6 +81,10 @@ BROKEN_FORM = {
     "error": "Invalid request",
     "message": "The body is not valid multipart/form-data: ended early.",
 }
+STORED_TOO_MUCH = {
+    "error": "Storage quota exceeded",
+    "message": "The quota of this key is used up: 100 MB in the store",
+}
 FILE_TOO_LARGE = {"error": "File size limit exceeded"}
 STORE = failures.unavailable(OperationalError, StoreUnavailable)
 
@@ -97,6 +101,31 @@ HEALTH = extend_schema(
         500: failures.BROKEN,
     },
     examples=[examples.answered("Healthy", {"status": "ok"})],
+)
+READY = extend_schema(
+    operation_id="ready",
+    summary="Can it run programs",
+    description="Asks all that a run needs, and whether the last small program of the server's own "
+    "has run. An answer is some seconds old at most. Needs no key; what exactly is wrong is in the "
+    "server's log.",
+    tags=["Health"],
+    parameters=parameters.PROFILE,
+    responses={
+        200: ok(answers.ReadinessSerializer, "It can."),
+        400: failures.invalid(BAD_REQUEST),
+        415: failures.NOT_SUPPORTED_TYPE,
+        500: failures.BROKEN,
+        503: ok(answers.ReadinessSerializer, "It cannot, or is about to end."),
+    },
+    examples=[
+        examples.answered("Ready", {"status": "ready", "parts": {"database": "ok", "run": "ok"}}),
+        OpenApiExample(
+            "Not ready",
+            {"status": "not ready", "parts": {"database": "ok", "engine": "failing"}},
+            response_only=True,
+            status_codes=["503"],
+        ),
+    ],
 )
 RUN = operation(
     "run",
@@ -161,7 +190,7 @@ UPLOAD = operation(
     responses={
         200: ok(answers.UploadedSerializer, "Kept."),
         400: failures.invalid(NO_FILES, NO_KIND, BROKEN_FORM),
-        413: failures.too_large(FILE_TOO_LARGE),
+        413: failures.too_large(FILE_TOO_LARGE, STORED_TOO_MUCH),
         503: STORE,
     },
 )

@@ -25,6 +25,11 @@ class DescribedHealth(Described):
     methods: ClassVar = {"get": operations.HEALTH}
 
 
+class DescribedReady(Described):
+    target_class = "sandbox.api.views.Ready"
+    methods: ClassVar = {"get": operations.READY}
+
+
 class DescribedExec(Described):
     target_class = "sandbox.api.views.Exec"
     methods: ClassVar = {"post": operations.RUN}

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from audit.models import Execution, Report, SandboxContainer, SandboxFile, SandboxSession
 from keys.models import APIKey
+from keys.models.api_key import CHECK
 from sandbox import canary, pool
 from sandbox.errors import AtCapacity, ImageMissing, SandboxError, StoreUnavailable
 from sandbox.parts import Part
@@ -110,7 +111,7 @@ def test_an_engine_that_is_down(fake: FakeEngine) -> None:
 def test_what_a_killed_check_has_left_is_cleared_away_later(
     fake: FakeEngine, store_dir: Path
 ) -> None:
-    key = APIKey.objects.create(name="Health check", prefix=canary.CHECK + "killed")
+    key = APIKey.objects.create(name="Health check", prefix=CHECK + "killed")
     execute(Caller(key=key), RunRequest(language="py", code="open('a', 'w').write('b')"))
     canary.check()
     assert Execution.objects.filter(key=key).exists()

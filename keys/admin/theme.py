@@ -35,13 +35,15 @@ def label(text: str, kind: str | None = None) -> SafeString:
 
 
 def is_offered(page: Any, lookup: str) -> bool:
-    """Whether one of the list's filters asks this. Django lets an address ask for any column, so
-    what is not shown could be guessed letter by letter: by whether a row is found."""
+    """Whether one of the list's filters asks this, or a link that leads to it. Django lets an
+    address ask for any column, so what is not shown could be guessed letter by letter: by whether
+    a row is found."""
     column = lookup.partition("__")[0]
     if column not in {field.name for field in page.opts.get_fields()}:
         # A filter of its own, or nothing.
         return True
-    return column in {_column(each) for each in page.list_filter}
+    linked = getattr(page, "linked_columns", ())
+    return column in {*linked, *(_column(each) for each in page.list_filter)}
 
 
 def _column(list_filter: Any) -> str:

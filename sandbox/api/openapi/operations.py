@@ -217,6 +217,7 @@ UPLOAD_BATCH = operation(
                 for body in (examples.BATCH_REFUSED, NO_FILES, NO_KIND, BROKEN_FORM)
             ],
         ),
+        413: failures.too_large(STORED_TOO_MUCH),
         503: STORE,
     },
 )

@@ -194,7 +194,8 @@ def receive(source: HttpRequest, file: IncomingFile) -> None:
 
 
 def steps(execution: Execution) -> list[tuple[str, float]]:
-    return [(step, execution.step_ms[step]) for step in STEPS if step in execution.step_ms]
+    taken = execution.step_ms
+    return [(step, taken[step]) for step in (*STEPS, "total") if step in taken]
 
 
 def page_of(model: str, pk: str) -> str:

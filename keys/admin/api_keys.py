@@ -12,7 +12,13 @@ from django.utils.html import format_html
 from unfold.enums import ActionVariant
 
 from keys.admin.filters import KINDS, STATES, KindFilter, StateFilter
-from keys.admin.forms import ACCESS_FIELDSET, LIMIT_FIELDSETS, APIKeyForm, RotateForm
+from keys.admin.forms import (
+    ACCESS_FIELDSET,
+    IMAGE_FIELDSET,
+    LIMIT_FIELDSETS,
+    APIKeyForm,
+    RotateForm,
+)
 from keys.admin.issued import issued
 from keys.admin.theme import ModelAdmin, action, label
 from keys.models import APIKey
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 OWN_FIELDSETS: tuple[Any, ...] = (
     (None, {"fields": ("name", "expires_at", "owner", "note")}),
     ACCESS_FIELDSET,
+    IMAGE_FIELDSET,
     *LIMIT_FIELDSETS,
 )
 USE_FIELDSET: tuple[Any, ...] = (

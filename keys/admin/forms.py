@@ -6,8 +6,13 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminIntegerFieldWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+)
 
+from keys import images
 from keys.limits import BY_NAME, LIMITS, Scope
 from keys.models import APIKey, Issuer, KeyScope
 from keys.models.credential import all_scopes
@@ -41,6 +46,7 @@ LIMIT_FIELDSETS: tuple[Any, ...] = tuple(
     for scope in Scope
 )
 ACCESS_FIELDSET: tuple[Any, ...] = ("Access", {"fields": ("scopes", "networks")})
+IMAGE_FIELDSET: tuple[Any, ...] = ("Image", {"fields": ("image",)})
 MAX_GRACE_HOURS = 24 * 90
 
 
@@ -52,12 +58,29 @@ class CredentialForm(forms.ModelForm[Row]):
         help_text=APIKey._meta.get_field("scopes").help_text,
     )
 
+    image = forms.ChoiceField(
+        required=False,
+        label="Sandbox image",
+        widget=UnfoldAdminSelectWidget,
+        help_text=APIKey._meta.get_field("image").help_text,
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if isinstance(field := self.fields.get("image"), forms.ChoiceField):
+            field.choices = self._images()
         for name in self.fields.keys() & BY_NAME.keys():
             limit = BY_NAME[name]
             self.fields[name].help_text = f"The server's: {limit.of_server}. {limit.meaning}"
             self.fields[name].widget.attrs |= {"min": limit.lowest, "placeholder": limit.of_server}
+
+    def _images(self) -> list[tuple[str, str]]:
+        """Also one that has left the settings, so that the form does not change it unasked."""
+        named = [name for name in images.names() if name != images.DEFAULT]
+        own: str = getattr(self.instance, "image", "")
+        if own and own not in named:
+            named.append(own)
+        return [("", images.DEFAULT), *((name, name) for name in named)]
 
     def clean_networks(self) -> list[str]:
         networks: list[str] = self.cleaned_data["networks"]
@@ -80,7 +103,7 @@ class CredentialForm(forms.ModelForm[Row]):
 class APIKeyForm(CredentialForm[APIKey]):
     class Meta:
         model = APIKey
-        fields = ("name", "expires_at", "owner", "note", "scopes", "networks", *BY_NAME)
+        fields = ("name", "expires_at", "owner", "note", "scopes", "networks", "image", *BY_NAME)
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
@@ -102,6 +125,7 @@ class IssuerForm(CredentialForm[Issuer]):
             "note",
             "scopes",
             "networks",
+            "image",
             *BY_NAME,
         )
 

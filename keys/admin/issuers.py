@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from keys import environment
-from keys.admin.forms import ACCESS_FIELDSET, LIMIT_FIELDSETS, IssuerForm
+from keys.admin.forms import ACCESS_FIELDSET, IMAGE_FIELDSET, LIMIT_FIELDSETS, IssuerForm
 from keys.admin.theme import ModelAdmin, label
 from keys.models import Issuer
 from keys.public_keys import InvalidKeys
@@ -78,9 +78,9 @@ class IssuerAdmin(ModelAdmin[Issuer]):
 
     def get_fieldsets(self, request: HttpRequest, obj: Issuer | None = None) -> tuple[Any, ...]:
         if obj is None:
-            return (WHO, OWN_TOKENS, ACCESS_FIELDSET, *LIMIT_FIELDSETS)
+            return (WHO, OWN_TOKENS, ACCESS_FIELDSET, IMAGE_FIELDSET, *LIMIT_FIELDSETS)
         tokens = ENVIRONMENT_TOKENS if obj.from_environment else OWN_TOKENS
-        return (WHO, tokens, ACCESS_FIELDSET, *LIMIT_FIELDSETS, USE)
+        return (WHO, tokens, ACCESS_FIELDSET, IMAGE_FIELDSET, *LIMIT_FIELDSETS, USE)
 
     def has_delete_permission(self, request: HttpRequest, obj: Issuer | None = None) -> bool:
         """Only what never let anybody in: the audit log needs the rest, which is turned off."""

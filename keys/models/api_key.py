@@ -111,6 +111,7 @@ class APIKey(Credential):
         scopes: Iterable[str] | None = None,
         networks: Iterable[str] = (),
         limits: Mapping[str, Number] | None = None,
+        image: str = "",
     ) -> tuple[APIKey, str]:
         """A new key and its secret, which nothing can show again."""
         key = cls(
@@ -120,6 +121,7 @@ class APIKey(Credential):
             note=note,
             scopes=all_scopes() if scopes is None else list(scopes),
             networks=list(networks),
+            image=image,
             **(limits or {}),
         )
         key.set_secret()

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 State = SandboxContainer.State
 
+# What its connection to the database is called, so that one can see from elsewhere that it works.
+APPLICATION = "interpreter-keeper"
 SLOW_START = timedelta(seconds=30)
 # While containers start, how often it is looked whether the pool needs more of them.
 LOOK_SECONDS = 0.2

@@ -249,6 +249,9 @@ SANDBOX_ENGINE = env.str("SANDBOX_ENGINE", default="sandbox.engines.docker.Docke
 # Separates several installations on one engine: each sees and reaps its own containers only.
 SANDBOX_INSTALLATION = env.str("SANDBOX_INSTALLATION", default="default")
 SANDBOX_IMAGE = env.str("SANDBOX_IMAGE", default="custom-rce-kernel:latest")
+# Further ones by name, such as science=custom-rce-science:latest. A key may have one of them;
+# without its own it has SANDBOX_IMAGE, whose name is "default".
+SANDBOX_IMAGES = env.dict("SANDBOX_IMAGES", default={})
 # The engine's OCI runtime; empty is its default, "runsc" is gVisor.
 SANDBOX_RUNTIME = env.str("SANDBOX_RUNTIME", default="")
 # A file in the format of Docker's seccomp profiles; empty is sandbox/seccomp.json. There is no
@@ -310,7 +313,9 @@ SANDBOX_SESSION_HOURS = env.float("SANDBOX_SESSION_HOURS", default=48)
 # --- sandbox: the pool ---
 
 SANDBOX_POOL_SIZE = env.int("SANDBOX_POOL_SIZE", default=2)
-# How many of these are started at a time.
+# The same of the further images, such as science=1; of those that are not named none wait.
+SANDBOX_IMAGE_POOL_SIZES = env.dict("SANDBOX_IMAGE_POOL_SIZES", cast={"value": int}, default={})
+# How many of all these are started at a time.
 SANDBOX_POOL_STARTS = env.int("SANDBOX_POOL_STARTS", default=2)
 # Whether an idle container is emptied for another session of the same key and user.
 SANDBOX_RECYCLE = env.bool("SANDBOX_RECYCLE", default=True)

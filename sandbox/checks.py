@@ -1,6 +1,7 @@
 """Settings that cannot work are refused at start."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from keys.limits import LIMITS
-from sandbox import seccomp
+from sandbox import images, seccomp
 from sandbox.runner.protocol import MAX_CONTROL
 
+IMAGE_NAME = re.compile("[a-z0-9][a-z0-9-]{0,62}")
 # Those that are no limit of a program.
 POSITIVE = (
     "SANDBOX_WARMING_CPUS",
@@ -109,6 +111,48 @@ def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
                 "SANDBOX_SESSION_HOURS is less than 24.",
                 hint="LibreChat trusts an uploaded file for 23 hours without asking.",
                 id="sandbox.W002",
+            )
+        )
+    return found
+
+
+@register()
+def check_images(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    further, default = settings.SANDBOX_IMAGES, settings.SANDBOX_IMAGE
+    found: list[CheckMessage] = [
+        Error(
+            f"SANDBOX_IMAGES: {name!r} is no name for an image.",
+            hint="Names are lower-case letters, digits and -, up to 63 of them: science=image:tag",
+            id="sandbox.E007",
+        )
+        for name in further
+        if not IMAGE_NAME.fullmatch(name)
+    ]
+    if further.get(images.DEFAULT, default) != default:
+        found.append(
+            Error(
+                "SANDBOX_IMAGES names another image as the default one than SANDBOX_IMAGE.",
+                hint=f"SANDBOX_IMAGE is {default!r}. Leave default= out.",
+                id="sandbox.E007",
+            )
+        )
+    sizes = settings.SANDBOX_IMAGE_POOL_SIZES
+    for name in sizes.keys() - (further.keys() - {images.DEFAULT}):
+        found.append(
+            Error(
+                f"SANDBOX_IMAGE_POOL_SIZES: {name!r} is not one of SANDBOX_IMAGES.",
+                hint="The pool of the default image has SANDBOX_POOL_SIZE containers.",
+                id="sandbox.E008",
+            )
+        )
+    waiting = settings.SANDBOX_POOL_SIZE + sum(sizes.values())
+    if min(sizes.values(), default=0) < 0 or (sizes and waiting >= settings.SANDBOX_MAX_CONTAINERS):
+        found.append(
+            Error(
+                "SANDBOX_POOL_SIZE and SANDBOX_IMAGE_POOL_SIZES together must be less than"
+                " SANDBOX_MAX_CONTAINERS, and none less than 0.",
+                hint="Containers waiting in the pool count as well.",
+                id="sandbox.E008",
             )
         )
     return found

@@ -99,12 +99,12 @@ def _digest_of(confinement: Confinement) -> str:
     return hashlib.sha256(repr(confinement).encode()).hexdigest()[:12]
 
 
-def confinement(limits: Limits | None = None) -> Confinement:
-    """With a key's limits, or else the server's."""
+def confinement(limits: Limits | None = None, image: str = "") -> Confinement:
+    """With a key's limits and image, or else the server's."""
     limits = limits or Limits.of()
     workspace_bytes = limits.workspace_mb * MB
     return Confinement(
-        image=settings.SANDBOX_IMAGE,
+        image=image or settings.SANDBOX_IMAGE,
         runtime=settings.SANDBOX_RUNTIME,
         cpus=limits.cpus,
         memory_bytes=limits.memory_mb * MB,

@@ -20,14 +20,18 @@ from django.utils import timezone
 
 from audit.models import Execution, LiveRun, SandboxContainer, SandboxFile, SandboxSession
 from keys import throttling
-from sandbox import metrics, pool, quotas, store
+from keys.limits import Limits
+from keys.models import APIKey
+from sandbox import images, metrics, pool, quotas, rollout, store
 from sandbox.engines import engine
-from sandbox.errors import SandboxError
+from sandbox.errors import ImageMissing, SandboxError
 
 logger = logging.getLogger(__name__)
 
 State = SandboxContainer.State
 
+# What its connection to the database is called, so that one can see from elsewhere that it works.
+APPLICATION = "interpreter-keeper"
 SLOW_START = timedelta(seconds=30)
 # While containers start, how often it is looked whether the pool needs more of them.
 LOOK_SECONDS = 0.2
@@ -50,6 +54,7 @@ def tidy() -> None:
     count_work("version", expire_versions())
     LiveRun.objects.of_ended_runs().delete()
     end_containers()
+    rollout.retire_older_builds()
     remove_strays()
 
 
@@ -122,7 +127,10 @@ def end_containers() -> None:
     stuck = now - timedelta(seconds=2 * pool.START_SECONDS)
     for container in containers.filter(state=State.STARTING, created_at__lt=stuck):
         pool.discard(container, "did not start")
-    for container in containers.filter(state=State.WARM).exclude(**pool.of_use(None)):
+    of_use = Q()
+    for name in pool.sizes():
+        of_use |= Q(**pool.of_use(None, name))
+    for container in containers.filter(state=State.WARM).exclude(of_use):
         pool.discard(container, pool.OUTDATED)
     end_with_other_limits()
     for container in containers.occupying().filter(state=State.GONE):
@@ -130,16 +138,24 @@ def end_containers() -> None:
 
 
 def end_with_other_limits() -> None:
-    """End idle containers that their key cannot use any more, since its limits, or the server's,
-    were changed."""
+    """End idle containers that their key cannot use any more, since its limits or its image, or the
+    server's, were changed."""
     idle = SandboxContainer.objects.idle()
     for container in idle.exclude(session=None).select_related("session__key__issuer"):
         key = container.session.key if container.session else None
-        if container.limits == pool.of_use(key)["limits"]:
+        if _has_limits_and_image_of(container, key):
             continue
         # A run that has read the key before the change may have claimed it meanwhile.
         if idle.filter(pk=container.pk).update(state=State.GONE):
             pool.discard(container, pool.OUTDATED)
+
+
+def _has_limits_and_image_of(container: SandboxContainer, key: APIKey | None) -> bool:
+    try:
+        wanted = images.tag(images.of_key(key))
+    except ImageMissing:
+        return False
+    return (pool.tag_of(container), container.limits) == (wanted, Limits.of(key).of_container())
 
 
 def remove_strays() -> None:
@@ -210,11 +226,12 @@ def refill(*, seconds: float = 5.0) -> int:
 
 def _reserve() -> SandboxContainer | None:
     """Room for one more container of the pool, if it needs any and there is some."""
-    if not can_refill():
+    name = lacking()
+    if name is None or not pool.has_room(idle_seconds=SPARE_SECONDS):
         return None
-    reserved = pool.reserve()
+    reserved = pool.reserve(image_name=name)
     if reserved is None and pool.evict_one("evicted for the pool", idle_seconds=SPARE_SECONDS):
-        reserved = pool.reserve()
+        reserved = pool.reserve(image_name=name)
     return reserved
 
 
@@ -224,12 +241,20 @@ def can_refill() -> bool:
 
 
 def pool_is_full() -> bool:
+    return lacking() is None
+
+
+def lacking() -> str | None:
+    """The first image of which too few containers wait, if there is one."""
+    return next((name for name, size in pool.sizes().items() if _waiting(name) < size), None)
+
+
+def _waiting(image_name: str) -> int:
     # One that takes much longer has nobody who waits for it: the database was away when it was
     # ready, or its keeper died.
     starting = Q(state=State.STARTING, created_at__gt=timezone.now() - SLOW_START)
-    filling = SandboxContainer.objects.filter(Q(state=State.WARM) | starting, **pool.of_use(None))
-    wanted: int = settings.SANDBOX_POOL_SIZE
-    return filling.count() >= wanted
+    of_use = pool.of_use(None, image_name)
+    return SandboxContainer.objects.filter(Q(state=State.WARM) | starting, **of_use).count()
 
 
 def drain() -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from audit.models import SandboxContainer, SandboxSession
 from keys.limits import Limits
 from keys.models import APIKey
-from sandbox import metrics
+from sandbox import images, metrics
 from sandbox.channel import Channel
 from sandbox.confinement import confinement
 from sandbox.engines import engine
@@ -51,16 +51,30 @@ EVICT_IDLE = """
 """
 
 
-def image() -> str:
+def image(name: str = "") -> str:
     """What a container must have been made from to be of use to this server. The limits are in it:
     a container from before they were tightened is not to serve after that."""
-    return f"{settings.SANDBOX_IMAGE} runner {VERSION} limits {confinement().digest}"
+    tag = images.tag(name)
+    return f"{tag} runner {VERSION} limits {confinement(image=tag).digest}"
 
 
-def of_use(key: APIKey | None) -> dict[str, str]:
+def tag_of(container: SandboxContainer) -> str:
+    """The engine's name of the image that it was made from."""
+    return container.image.partition(" ")[0]
+
+
+def of_use(key: APIKey | None, image_name: str = "") -> dict[str, str]:
     """What a container's row must say for it to be of use to a key; to the pool, where there is
-    none: a key with limits of its own takes no container from there."""
-    return {"image": image(), "limits": Limits.of(key).of_container()}
+    none: a key with limits of its own takes no container from there, and one with an image of its
+    own only those of that image."""
+    name = images.of_key(key) if key else image_name
+    return {"image": image(name), "limits": Limits.of(key).of_container()}
+
+
+def sizes() -> dict[str, int]:
+    """How many containers wait in the pool, by the names of their images."""
+    further: dict[str, int] = settings.SANDBOX_IMAGE_POOL_SIZES
+    return {images.DEFAULT: settings.SANDBOX_POOL_SIZE} | further
 
 
 def labels(container: SandboxContainer) -> dict[str, str]:
@@ -71,7 +85,10 @@ def labels(container: SandboxContainer) -> dict[str, str]:
 
 
 def reserve(
-    *, session: SandboxSession | None = None, key: APIKey | None = None
+    *,
+    session: SandboxSession | None = None,
+    key: APIKey | None = None,
+    image_name: str = "",
 ) -> SandboxContainer | None:
     """Room for one more container, as a row; None when the engine is full."""
     with transaction.atomic(), connection.cursor() as cursor:
@@ -79,7 +96,7 @@ def reserve(
         if _is_full():
             return None
         return SandboxContainer.objects.create(
-            **of_use(key),
+            **of_use(key, image_name),
             session=session,
             state=State.LEASED if session else State.STARTING,
         )
@@ -110,7 +127,7 @@ def boot(
     Does not touch the database, so that threads can do it.
     """
     limits = Limits.of(key)
-    confined = confinement(limits)
+    confined = confinement(limits, tag_of(container))
     # What gVisor has given a container it cannot take back.
     if not confined.under_gvisor:
         confined = replace(confined, cpus=max(settings.SANDBOX_WARMING_CPUS, limits.cpus))

@@ -25,7 +25,7 @@ from audit.models import Report
 from sandbox import store
 from sandbox.canary import MAX_SKEW_SECONDS
 from sandbox.engines import engine
-from sandbox.errors import SandboxError
+from sandbox.errors import ImageMissing, SandboxError
 from sandbox.parts import FINE, OK, Part, part_of
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ class Probe:
 def ask_engine() -> Words:
     found = {Part.ENGINE: OK, Part.IMAGE: OK}
     try:
-        engine().find_image()
+        if engine().image(settings.SANDBOX_IMAGE) is None:
+            raise ImageMissing
     except SandboxError as error:
         part, word = part_of(error)
         _log(part, error)

@@ -15,6 +15,7 @@ from unfold.enums import ActionVariant
 from keys.admin.filters import KINDS, STATES, KindFilter, StateFilter
 from keys.admin.forms import (
     ACCESS_FIELDSET,
+    IMAGE_FIELDSET,
     LIMIT_FIELDSETS,
     QUOTA_FIELDSETS,
     RECORD_FIELDSET,
@@ -34,6 +35,7 @@ OWN_FIELDSETS: tuple[Any, ...] = (
     (None, {"fields": ("name", "expires_at", "owner", "note")}),
     ACCESS_FIELDSET,
     *QUOTA_FIELDSETS,
+    IMAGE_FIELDSET,
     RECORD_FIELDSET,
     *LIMIT_FIELDSETS,
 )

@@ -6,8 +6,13 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminIntegerFieldWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+)
 
+from keys import images
 from keys.limits import BY_NAME, LIMITS, Scope
 from keys.models import APIKey, Issuer, KeyScope
 from keys.models.credential import all_scopes
@@ -58,6 +63,7 @@ QUOTA_FIELDSETS: tuple[Any, ...] = tuple(
 ACCESS_FIELDSET: tuple[Any, ...] = ("Access", {"fields": ("scopes", "networks")})
 STORED = ("store_code", "store_output")
 RECORD_FIELDSET: tuple[Any, ...] = ("Audit log", {"fields": STORED})
+IMAGE_FIELDSET: tuple[Any, ...] = ("Image", {"fields": ("image",)})
 MAX_GRACE_HOURS = 24 * 90
 
 
@@ -69,8 +75,17 @@ class CredentialForm(forms.ModelForm[Row]):
         help_text=APIKey._meta.get_field("scopes").help_text,
     )
 
+    image = forms.ChoiceField(
+        required=False,
+        label="Sandbox image",
+        widget=UnfoldAdminSelectWidget,
+        help_text=APIKey._meta.get_field("image").help_text,
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if isinstance(field := self.fields.get("image"), forms.ChoiceField):
+            field.choices = self._images()
         for name in self.fields.keys() & BY_NAME.keys():
             limit = BY_NAME[name]
             self.fields[name].help_text = f"The server's: {limit.of_server}. {limit.meaning}"
@@ -80,6 +95,14 @@ class CredentialForm(forms.ModelForm[Row]):
             server = str(quota.of_server or "none")
             self.fields[name].help_text = f"The server's: {server}. {MEANINGS[quota.measure]}"
             self.fields[name].widget.attrs |= {"min": 0, "max": MOST, "placeholder": server}
+
+    def _images(self) -> list[tuple[str, str]]:
+        """Also one that has left the settings, so that the form does not change it unasked."""
+        named = [name for name in images.names() if name != images.DEFAULT]
+        own: str = getattr(self.instance, "image", "")
+        if own and own not in named:
+            named.append(own)
+        return [("", images.DEFAULT), *((name, name) for name in named)]
 
     def clean_networks(self) -> list[str]:
         networks: list[str] = self.cleaned_data["networks"]
@@ -109,6 +132,7 @@ class APIKeyForm(CredentialForm[APIKey]):
             "note",
             "scopes",
             "networks",
+            "image",
             *STORED,
             *BY_NAME,
             *QUOTA_BY_NAME,
@@ -134,6 +158,7 @@ class IssuerForm(CredentialForm[Issuer]):
             "note",
             "scopes",
             "networks",
+            "image",
             *STORED,
             *BY_NAME,
             *QUOTA_BY_NAME,

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from keys import environment
 from keys.admin.forms import (
     ACCESS_FIELDSET,
+    IMAGE_FIELDSET,
     LIMIT_FIELDSETS,
     QUOTA_FIELDSETS,
     RECORD_FIELDSET,
@@ -46,6 +47,7 @@ ENVIRONMENT_TOKENS: tuple[Any, ...] = (
 OF_ALL: tuple[Any, ...] = (
     ACCESS_FIELDSET,
     *QUOTA_FIELDSETS,
+    IMAGE_FIELDSET,
     RECORD_FIELDSET,
     *LIMIT_FIELDSETS,
 )

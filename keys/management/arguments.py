@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
+from keys import images
 from keys.limits import BY_NAME, Number
 from keys.models import APIKey
 from keys.models.credential import NAME_LENGTH, OWNER_LENGTH
@@ -51,6 +52,12 @@ def network(text: str) -> str:
     if reason := why_not_a_network(text):
         raise ArgumentTypeError(f"{text!r} is not a network ({reason}). {HINT}")
     return text
+
+
+def image(text: str) -> str:
+    if refusal := images.refusal(text):
+        raise ArgumentTypeError(refusal)
+    return "" if text == images.DEFAULT else text
 
 
 def limit(text: str) -> tuple[str, Number]:

@@ -116,6 +116,7 @@ class APIKey(Credential):
         quotas: Mapping[str, int] | None = None,
         store_code: bool = True,
         store_output: bool = True,
+        image: str = "",
     ) -> tuple[APIKey, str]:
         """A new key and its secret, which nothing can show again."""
         key = cls(
@@ -127,6 +128,7 @@ class APIKey(Credential):
             networks=list(networks),
             store_code=store_code,
             store_output=store_output,
+            image=image,
             **(limits or {}),
             **(quotas or {}),
         )

@@ -79,6 +79,13 @@ class Credential(KeyLimits, KeyQuotas):
         default=all_scopes,
         help_text="What may be done with it. LibreChat needs both.",
     )
+    image = models.CharField(
+        "sandbox image",
+        max_length=63,
+        blank=True,
+        help_text="The image that its programs run in, by its name in SANDBOX_IMAGES. From the "
+        "next run on, in a new container.",
+    )
     networks = ArrayField(
         models.CharField(max_length=64),
         default=list,

@@ -31,6 +31,8 @@ class ContainerInfo:
     labels: Mapping[str, str]
     running: bool
     created_at: datetime
+    # Of the build that it was made from, whatever the image's name means by now; empty if unknown.
+    image_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,29 @@ class Death:
 
     exit_code: int | None
     oom_killed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInfo:
+    id: str
+    created_at: datetime
+    size_bytes: int
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What an engine says of itself."""
+
+    version: str
+    runtimes: frozenset[str]
+    default_runtime: str
+    cgroup_version: str
+    # Limits that its kernel, or its own rights, do not let it keep.
+    unsupported: tuple[str, ...]
+    has_seccomp: bool
+    # On its own host, which need not be this one.
+    root_directory: str
 
 
 class Engine(Protocol):
@@ -53,8 +78,8 @@ class Engine(Protocol):
     def remove(self, name: str) -> None:
         """Kill and remove; success when there is no such container (any more)."""
 
-    def list(self) -> list[ContainerInfo]:
-        """All containers of this installation, running or not."""
+    def list(self, installation: str = "") -> list[ContainerInfo]:
+        """All containers of this installation, or of another one, running or not."""
 
     def death(self, name: str) -> Death | None:
         """None while it runs."""
@@ -65,5 +90,7 @@ class Engine(Protocol):
 
     def ping(self) -> None: ...
 
-    def find_image(self) -> None:
-        """Raises `ImageMissing` when there is none to make containers from."""
+    def info(self) -> EngineInfo: ...
+
+    def image(self, name: str) -> ImageInfo | None:
+        """What the name means now; None when there is no such image."""

@@ -19,13 +19,16 @@ from docker.types import LogConfig, Ulimit
 from docker.utils import kwargs_from_env, parse_host
 
 from sandbox.confinement import Confinement, Mount
-from sandbox.engines.base import Attachment, ContainerInfo, Death
+from sandbox.engines.base import Attachment, ContainerInfo, Death, EngineInfo, ImageInfo
+from sandbox.engines.facts import engine_info, image_info
 from sandbox.engines.hijacked import HijackedConnection
 from sandbox.engines.upgrading import Refused, upgrade
 from sandbox.errors import ContainerLost, EngineUnavailable, ImageMissing
 from sandbox.metrics import ENGINE_ERRORS
 
 INSTALLATION_LABEL = "interpreter.installation"
+# The image's own id. What the engine says of a container is, with some image stores, another one.
+BUILD_LABEL = "interpreter.build"
 # Of any one call. A container that starts on a busy machine is what takes longest.
 CALL_SECONDS = 30
 CPU_PERIOD = 100_000
@@ -80,11 +83,12 @@ class DockerEngine:
             config = client.create_host_config(**host_config(confinement))
             # docker-py has no argument for it.
             config["MaskedPaths"] = list(confinement.masked_paths)
+            build = client.inspect_image(confinement.image)["Id"]  # type: ignore[no-untyped-call]
             client.create_container(
                 confinement.image,
                 name=name,
                 hostname=confinement.hostname,
-                labels=dict(labels),
+                labels={**labels, BUILD_LABEL: build},
                 stdin_open=True,
                 # Without this, docker-py has stdin closed as soon as the first client detaches.
                 detach=True,
@@ -135,8 +139,8 @@ class DockerEngine:
                 if error.status_code != requests.codes.conflict:
                     raise
 
-    def list(self) -> list[ContainerInfo]:
-        label = f"{INSTALLATION_LABEL}={settings.SANDBOX_INSTALLATION}"
+    def list(self, installation: str = "") -> list[ContainerInfo]:
+        label = f"{INSTALLATION_LABEL}={installation or settings.SANDBOX_INSTALLATION}"
         with _reporting():
             found = self._client().containers(all=True, filters={"label": label})
         return [
@@ -145,6 +149,7 @@ class DockerEngine:
                 labels=container["Labels"],
                 running=container["State"] == "running",
                 created_at=datetime.fromtimestamp(container["Created"], UTC),
+                image_id=container["Labels"].get(BUILD_LABEL, ""),
             )
             for container in found
             # A container that is being removed can have lost its names already.
@@ -173,9 +178,16 @@ class DockerEngine:
         with _reporting():
             self._client().ping()
 
-    def find_image(self) -> None:
+    def info(self) -> EngineInfo:
         with _reporting():
-            self._client().inspect_image(settings.SANDBOX_IMAGE)  # type: ignore[no-untyped-call]
+            return engine_info(self._client().info())
+
+    def image(self, name: str) -> ImageInfo | None:
+        with _reporting():
+            try:
+                return image_info(self._client().inspect_image(name))  # type: ignore[no-untyped-call]
+            except ImageNotFound:
+                return None
 
     def _client(self) -> docker.APIClient:
         client: docker.APIClient | None = getattr(self._local, "client", None)

@@ -17,8 +17,8 @@ from pathlib import Path
 from django.conf import settings
 
 from sandbox.confinement import SANDBOX_UID, Confinement
-from sandbox.engines.base import Attachment, ContainerInfo, Death
-from sandbox.errors import ContainerLost, EngineUnavailable
+from sandbox.engines.base import Attachment, ContainerInfo, Death, EngineInfo, ImageInfo
+from sandbox.errors import ContainerLost, EngineUnavailable, ImageMissing
 from sandbox.runner.chores import Chores
 from sandbox.runner.server import Server
 from sandbox.runner.stream import Stream
@@ -38,6 +38,8 @@ class FakeEngine:
         self.cpus: dict[str, float] = {}
         # As they were asked for, and kept by none of them.
         self.confinements: dict[str, Confinement] = {}
+        # The build that a name means, as if every image were there; None: this one is not.
+        self.builds: dict[str, str | None] = {}
         self._containers: dict[str, FakeContainer] = {}
 
     def kill(self, name: str, *, oom: bool = False) -> None:
@@ -48,7 +50,9 @@ class FakeEngine:
         self._answer()
         if name in self._containers:
             raise EngineUnavailable(f"The container engine failed: {name} exists")
-        self._containers[name] = FakeContainer(name, labels)
+        if (image := self.image(confinement.image)) is None:
+            raise ImageMissing("The sandbox image is missing; run script/bootstrap")
+        self._containers[name] = FakeContainer(name, labels, image.id)
         self.cpus[name] = confinement.cpus
         self.confinements[name] = confinement
         self.created.append(name)
@@ -73,12 +77,13 @@ class FakeEngine:
             container.remove()
             self.removed.append(name)
 
-    def list(self) -> list[ContainerInfo]:
+    def list(self, installation: str = "") -> list[ContainerInfo]:
         self._answer()
         return [
             container.info()
             for container in list(self._containers.values())
-            if container.labels.get(INSTALLATION_LABEL) == settings.SANDBOX_INSTALLATION
+            if container.labels.get(INSTALLATION_LABEL)
+            == (installation or settings.SANDBOX_INSTALLATION)
         ]
 
     def death(self, name: str) -> Death | None:
@@ -89,8 +94,25 @@ class FakeEngine:
     def ping(self) -> None:
         self._answer()
 
-    def find_image(self) -> None:
+    def info(self) -> EngineInfo:
         self._answer()
+        return EngineInfo(
+            version="0",
+            runtimes=frozenset({"runc"}),
+            default_runtime="runc",
+            cgroup_version="2",
+            unsupported=(),
+            has_seccomp=False,
+            root_directory="",
+        )
+
+    def image(self, name: str) -> ImageInfo | None:
+        self._answer()
+        build = self.builds.get(name, f"build of {name}")
+        if build is None:
+            return None
+        made = datetime(2026, 1, 1, tzinfo=UTC)
+        return ImageInfo(id=build, created_at=made, size_bytes=0, labels={})
 
     def _answer(self) -> None:
         if self.down:
@@ -105,8 +127,9 @@ class FakeEngine:
 
 
 class FakeContainer:
-    def __init__(self, name: str, labels: Mapping[str, str]) -> None:
+    def __init__(self, name: str, labels: Mapping[str, str], image_id: str) -> None:
         self.name = name
+        self.image_id = image_id
         self.labels = dict(labels)
         self.created_at = datetime.now(UTC)
         self.death: Death | None = None
@@ -126,6 +149,7 @@ class FakeContainer:
             labels=self.labels,
             running=self.running,
             created_at=self.created_at,
+            image_id=self.image_id,
         )
 
     def kill(self, *, oom: bool = False) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from keys.management.arguments import limit, moment, name, network, owner, quota
+from keys.management.arguments import image, limit, moment, name, network, owner, quota
 from keys.models import APIKey, KeyScope
 
 
@@ -65,6 +65,13 @@ class Command(BaseCommand):
             help="keep what its runs print out of the audit log",
         )
         parser.add_argument(
+            "--image",
+            type=image,
+            default="",
+            metavar="NAME",
+            help="the sandbox image that its programs run in, by its name in SANDBOX_IMAGES",
+        )
+        parser.add_argument(
             "--if-none", action="store_true", help="do nothing while any usable key exists"
         )
 
@@ -83,6 +90,7 @@ class Command(BaseCommand):
             quotas=dict(options["quota"]),
             store_code=not options["no_code"],
             store_output=not options["no_output"],
+            image=options["image"],
         )
         until = f"until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else "for good"
         self.stderr.write(f"API key {key.prefix} ({key.name}), {until}. Shown only now:")

@@ -102,6 +102,7 @@ class Command(BaseCommand):
     def _wait(self, seconds: float | None = None) -> None:
         """Until a run takes a container from the pool, or it is time to tidy up."""
         with connection.cursor() as cursor:
+            cursor.execute(f"SET application_name = '{keeper.APPLICATION}'")
             cursor.execute(f"LISTEN {pool.CHANNEL}")
             # Whoever claimed between the refill and this line was not heard: look once more.
             if not keeper.can_refill():

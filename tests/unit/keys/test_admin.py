@@ -11,7 +11,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from keys.models import APIKey
 
@@ -210,3 +210,21 @@ def test_a_person_is_added_and_given_a_password(admin_client: Client) -> None:
     assert admin_client.get(f"/admin/auth/user/{carol.pk}/change/").status_code == 200
     assert admin_client.get(f"/admin/auth/user/{carol.pk}/password/").status_code == 200
     assert admin_client.get("/admin/auth/user/").status_code == 200
+
+
+def test_a_key_gets_one_of_the_images_that_there_are(
+    admin_client: Client, settings: Settings
+) -> None:
+    settings.SANDBOX_IMAGES = {"science": "custom-rce-science:latest"}
+    offered = re.findall(r'<option value="(\w*)"', admin_client.get(ADD).content.decode())
+    assert offered == ["", "science"]
+    answer = admin_client.post(ADD, {"name": "Unknown", "image": "none", **SCOPES})
+    assert "not one of the available choices" in answer.content.decode()
+    admin_client.post(ADD, {"name": "Scientist", "image": "science", **SCOPES})
+    key = APIKey.objects.get()
+    assert key.image == "science"
+    # It has left the settings since: another change leaves it as it is.
+    settings.SANDBOX_IMAGES = {}
+    admin_client.post(page(key), {"name": "Renamed", "image": "science", **SCOPES})
+    key.refresh_from_db()
+    assert (key.name, key.image) == ("Renamed", "science")

@@ -7,6 +7,7 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from pytest_django import Settings
 
 from keys.models import APIKey
 
@@ -80,3 +81,14 @@ def test_a_name_must_fit(name: str) -> None:
     with pytest.raises(CommandError, match="name"):
         create(name)
     assert not APIKey.objects.exists()
+
+
+def test_a_key_can_have_an_image_that_there_is(settings: Settings) -> None:
+    settings.SANDBOX_IMAGES = {"science": "custom-rce-science:latest"}
+    create("A", "--image", "science")
+    create("B", "--image", "default")
+    create("C")
+    images = APIKey.objects.order_by("name").values_list("image", flat=True)
+    assert list(images) == ["science", "", ""]
+    with pytest.raises(CommandError, match="SANDBOX_IMAGES names them: default, science"):
+        create("D", "--image", "sience")

@@ -52,6 +52,8 @@ def test_without_a_pool_a_run_makes_its_container(alice: Caller) -> None:
     assert ran.execution.container.session == ran.session
 
 
+# Within one transaction all of them would have been used at the same time.
+@pytest.mark.django_db(transaction=True)
 def test_the_least_recently_used_idle_container_makes_room(
     alice: Caller, settings: Settings, fake: FakeEngine
 ) -> None:

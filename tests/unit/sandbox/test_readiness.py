@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from audit.models import Report
 from sandbox import readiness
+from sandbox.engines.base import ImageInfo
 from sandbox.parts import FINE, OK, Part
 from sandbox.readiness import NO_ANSWER, Readying
 from tests.fakes.engine import FakeEngine
@@ -116,15 +117,17 @@ def test_an_engine_that_hangs_fails_and_is_not_asked_again(
     fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = threading.Event()
-    asked: list[int] = []
+    asked: list[str] = []
+    image = fake.image
 
-    def hang() -> None:
-        asked.append(1)
+    def hang(name: str) -> ImageInfo | None:
+        asked.append(name)
         answer.wait(60)
+        return image(name)
 
     monkeypatch.setattr(readiness, "PART_SECONDS", 0.2)
     monkeypatch.setattr(readiness, "FRESH_SECONDS", 0)
-    monkeypatch.setattr(fake, "find_image", hang)
+    monkeypatch.setattr(fake, "image", hang)
     readying = Readying()
     try:
         for _ in range(3):
@@ -140,9 +143,15 @@ def test_an_engine_that_hangs_fails_and_is_not_asked_again(
 
 
 def test_a_storm_of_probes_asks_once(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+    asked: list[str] = []
+    image = fake.image
+
+    def ask(name: str) -> ImageInfo | None:
+        asked.append(name)
+        return image(name)
+
     monkeypatch.setattr(readiness, "FRESH_SECONDS", 3600)
-    monkeypatch.setattr(fake, "find_image", lambda: asked.append(1))
+    monkeypatch.setattr(fake, "image", ask)
     readying = Readying()
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(lambda _: readying.check(), range(200)))

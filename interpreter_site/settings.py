@@ -353,6 +353,7 @@ UNFOLD = {
     ],
     "STYLES": [lambda request: f"{STATIC_URL}audit/text.css"],
     "SHOW_VIEW_ON_SITE": False,
+    "SHOW_HISTORY": "keys.admin.theme.may_read_log",
     "LOGIN": {"form": "keys.login.LoginForm"},
     "DASHBOARD_CALLBACK": "audit.admin.dashboard.dashboard",
     "SIDEBAR": {

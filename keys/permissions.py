@@ -7,6 +7,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rest_framework.views import APIView
 
     from keys.authentication import APIRequest
@@ -17,15 +19,9 @@ class Scoped(Protocol):
     scope: ClassVar[KeyScope]
 
 
-class InScope(BasePermission):
-    """A view behind this says which scope it is of."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        scope = cast("Scoped", view).scope
-        granted = cast("APIRequest", request).auth.credential.scopes
-        if scope in granted:
-            return True
-        raise PermissionDenied(
+class NotInScope(PermissionDenied):
+    def __init__(self, scope: KeyScope, granted: Iterable[str]) -> None:
+        super().__init__(
             {
                 "error": "Not in the scope of this key",
                 "message": (
@@ -34,3 +30,14 @@ class InScope(BasePermission):
                 ),
             }
         )
+
+
+class InScope(BasePermission):
+    """A view behind this says which scope it is of."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        scope = cast("Scoped", view).scope
+        granted = cast("APIRequest", request).auth.credential.scopes
+        if scope in granted:
+            return True
+        raise NotInScope(scope, granted)

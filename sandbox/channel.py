@@ -221,7 +221,7 @@ class Channel:
             while remaining:
                 chunk = source.read(min(remaining, MAX_DATA))
                 if not chunk:
-                    raise ContainerLost(f"{file.name!r} is shorter than its recorded size")
+                    raise ContainerLost("A file is shorter than its recorded size")
                 self._wire.send(DATA, chunk)
                 remaining -= len(chunk)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,4 +35,14 @@ def check_watching(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
                     id="sandbox.E021",
                 )
             )
+    ports["PORT"] = int(os.environ.get("PORT", "8000"))
+    used = [port for port in ports.values() if port]
+    if len(set(used)) < len(used):
+        found.append(
+            Error(
+                "PORT, METRICS_PORT and KEEPER_METRICS_PORT must differ, whatever the addresses.",
+                hint=f"They are {ports}. What arrives at the port of the metrics gets them.",
+                id="sandbox.E022",
+            )
+        )
     return found

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from django.contrib import admin
 
 from audit.admin.records import DayRangeFilter, RecordAdmin, link, shown
+from audit.admin.seeing import scope
 from audit.models import SandboxContainer
 from keys.admin.theme import label
 from keys.visible import visible
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
 
 State = SandboxContainer.State
 STATES = {
@@ -53,6 +59,10 @@ class SandboxContainerAdmin(RecordAdmin[SandboxContainer]):
     )
 
     reason = shown("end_reason")
+
+    def get_fieldsets(self, request: HttpRequest, obj: SandboxContainer | None = None) -> Any:
+        shown = super().get_fieldsets(request, obj)
+        return shown if scope(request).files else shown[:1]
 
     @admin.display(description="state")
     def current_state(self, container: SandboxContainer) -> str:

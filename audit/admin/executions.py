@@ -89,7 +89,7 @@ class ExecutionAdmin(RecordAdmin[Execution]):
         UserFilter,
         ("created_at", DayRangeFilter),
     )
-    linked_columns = ("wall_ms", "message")
+    linked_lookups = ("wall_ms__gte", "message__exact")
     # That there is a search; what it looks into is the role's to say.
     search_fields = ("id",)
     search_help_text = "Code, output, file names, user, or an id"

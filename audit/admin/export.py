@@ -40,8 +40,6 @@ COLUMNS = {
     "user": "user_id",
     "entity": "entity_id",
     "client_address": "client_address",
-    "session": "session_id",
-    "container": "container_id",
     "container_source": "container_source",
     "wall_ms": "wall_ms",
     "cpu_ms": "cpu_ms",
@@ -57,8 +55,13 @@ OUTPUT = {"output_record": "output_record", "stdout": "stdout", "stderr": "stder
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def columns(scope: Scope) -> dict[str, str]:
-    return COLUMNS | (CODE if scope.code else {}) | (OUTPUT if scope.output else {})
+def columns(request: HttpRequest, scope: Scope) -> dict[str, str]:
+    """Those that the run's page would show."""
+    wanted = dict(COLUMNS)
+    for model in ("session", "container"):
+        if request.user.has_perm(f"audit.view_sandbox{model}"):
+            wanted[model] = f"{model}_id"
+    return wanted | (CODE if scope.code else {}) | (OUTPUT if scope.output else {})
 
 
 def rows(runs: QuerySet[Execution], wanted: dict[str, str]) -> Iterator[Row]:
@@ -108,7 +111,7 @@ def exported(
     request: HttpRequest, runs: QuerySet[Execution], scope: Scope, kind: str
 ) -> StreamingHttpResponse:
     content_type, write = FORMATS[kind]
-    wanted = columns(scope)
+    wanted = columns(request, scope)
     name = f"executions-{timezone.now():%Y-%m-%d}.{kind}"
     log(request, name, scope)
     lines = write(list(wanted), rows(runs, wanted))

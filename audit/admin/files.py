@@ -49,7 +49,7 @@ class SandboxFileAdmin(RecordAdmin[SandboxFile]):
     list_display = ("path", "state", "human_size", "media_type", "session_link", "created_at")
     list_select_related = ("session",)
     list_filter = ("read_only", ("created_at", DayRangeFilter))
-    linked_columns = ("deleted_at",)
+    linked_lookups = ("deleted_at__isnull",)
     search_fields = ("name", "=id", "=session__id", "=sha256")
     search_help_text = "A name, a whole id or a whole SHA-256"
     inlines = (UsedByInline,)

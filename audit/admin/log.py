@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.auth import get_permission_codename
+from django.contrib.contenttypes.models import ContentType
 
 from audit.admin.records import DayRangeFilter, RecordAdmin
 from keys.admin.theme import label
@@ -35,7 +38,16 @@ class LogEntryAdmin(RecordAdmin[LogEntry]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
-        return super().get_queryset(request).order_by("-action_time", "-pk")
+        """Of what one may see oneself: the names of files and sessions are in it."""
+        kinds = ContentType.objects.get_for_models(*apps.get_models())
+        may = request.user.has_perm
+        seen = [
+            kind.pk
+            for model, kind in kinds.items()
+            if may(f"{model._meta.app_label}.{get_permission_codename('view', model._meta)}")
+        ]
+        entries = super().get_queryset(request).filter(content_type__in=seen)
+        return entries.order_by("-action_time", "-pk")
 
     @admin.display(description="action")
     def kind(self, entry: LogEntry) -> str:

@@ -51,7 +51,7 @@ class RecordAdmin(ReadOnly, ModelAdmin[Row]):
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ("created_at",)
     # Which the dashboard's links ask for, beside those that have a filter: all see these.
-    linked_columns: ClassVar[tuple[str, ...]] = ()
+    linked_lookups: ClassVar[tuple[str, ...]] = ()
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         return is_offered(self, lookup) and super().lookup_allowed(lookup, value, request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import PermissionDenied
 from django.template.loader import render_to_string
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from django.contrib.admin import ModelAdmin, TabularInline
+    from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
     Method = TypeVar("Method", bound=Callable[..., Any])
@@ -23,10 +25,23 @@ if TYPE_CHECKING:
         variant: Any,
     ) -> Callable[[Method], Method]: ...
 else:
-    from unfold.admin import ModelAdmin, TabularInline
+    from unfold import admin
+    from unfold.admin import TabularInline
     from unfold.decorators import action
 
-__all__ = ["ModelAdmin", "TabularInline", "action", "is_offered", "label"]
+    class ModelAdmin(admin.ModelAdmin):
+        def history_view(self, request, object_id, extra_context=None):
+            """A part of the log, for those who may read that."""
+            if not may_read_log(request):
+                raise PermissionDenied
+            return super().history_view(request, object_id, extra_context)
+
+
+__all__ = ["ModelAdmin", "TabularInline", "action", "is_offered", "label", "may_read_log"]
+
+
+def may_read_log(request: HttpRequest) -> bool:
+    return request.user.has_perm("admin.view_logentry")
 
 
 def label(text: str, kind: str | None = None) -> SafeString:
@@ -42,8 +57,8 @@ def is_offered(page: Any, lookup: str) -> bool:
     if column not in {field.name for field in page.opts.get_fields()}:
         # A filter of its own, or nothing.
         return True
-    linked = getattr(page, "linked_columns", ())
-    return column in {*linked, *(_column(each) for each in page.list_filter)}
+    offered = {_column(each) for each in page.list_filter}
+    return column in offered or lookup in getattr(page, "linked_lookups", ())
 
 
 def _column(list_filter: Any) -> str:

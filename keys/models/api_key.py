@@ -35,6 +35,10 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
     def revocable(self) -> APIKeyQuerySet:
         return self.with_secret().filter(revoked_at=None)
 
+    def of_callers(self) -> APIKeyQuerySet:
+        """Not the server's own, which are gone again in a moment."""
+        return self.exclude(prefix__startswith=CHECK)
+
     def usable(self) -> APIKeyQuerySet:
         return self.filter(
             models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now()), revoked_at=None

@@ -91,8 +91,9 @@ def described(run: Execution, request: HttpRequest, now: datetime) -> dict[str, 
         "where": where(run, now),
         "stopping": is_stopping,
         "page": reverse("admin:audit_execution_change", args=(quote(run.pk),)),
-        "session": reverse("admin:audit_sandboxsession_change", args=(quote(run.session_id),)),
     }
+    if request.user.has_perm("audit.view_sandboxsession"):
+        row["session"] = reverse("admin:audit_sandboxsession_change", args=(quote(run.session_id),))
     if request.user.has_perm(STOP):
         row["stop"] = reverse("live-stop", args=(run.pk,))
     if request.user.has_perm(READ_CODE):

@@ -18,7 +18,8 @@ from rest_framework.response import Response
 
 from audit.admin.execution_page import STEPS
 from audit.models import Execution, SandboxFile
-from keys.models import APIKey
+from keys.models import APIKey, KeyScope
+from keys.permissions import NotInScope
 from sandbox import services
 from sandbox.admin import shown
 from sandbox.admin.access import PLAY, page
@@ -48,7 +49,7 @@ EXAMPLE = 'print("Hello from the playground")\n'
 def playground(request: HttpRequest) -> HttpResponse:
     context = admin.site.each_context(request) | {
         "title": "Playground",
-        "keys": APIKey.objects.usable().select_related("issuer"),
+        "keys": APIKey.objects.of_callers().usable().select_related("issuer"),
         "languages": LANGUAGE,
         "example": EXAMPLE,
         "seconds": settings.SANDBOX_RUN_SECONDS,
@@ -68,9 +69,11 @@ def download(request: HttpRequest, token: str) -> HttpResponseBase:
     if file is None:
         raise Http404("The file has gone")
     try:
-        return downloads.download(file)
+        response = downloads.download(file)
     except SandboxFileNotFound as error:
         raise Http404("The file store has lost the file") from error
+    log(request, file, "Downloaded from the playground.")
+    return response
 
 
 def salt(request: HttpRequest) -> str:
@@ -94,11 +97,22 @@ class Player:
     @classmethod
     def named(cls, values: Any) -> Player:
         key_id = str(values.get("key") or "")
-        usable = APIKey.objects.usable().select_related("issuer")
+        usable = APIKey.objects.of_callers().usable().select_related("issuer")
         key = usable.filter(pk=int(key_id)).first() if key_id.isdecimal() else None
         if key is None:
             raise InvalidRequest("Choose a key that can be used")
-        return cls(key, label(values.get("user")))
+        user_id = label(values.get("user"))
+        if key.kind == "tenant" and not user_id:
+            # Without one, all that the tenant's users have would be one's own; no token says so.
+            raise InvalidRequest("Name a user: each call of this tenant's is one user's")
+        return cls(key, user_id)
+
+    def check_scope(self, scope: KeyScope) -> None:
+        if scope not in self.key.credential.scopes:
+            raise NotInScope(scope, self.key.credential.scopes)
+
+    def __str__(self) -> str:
+        return f"the key {self.key} and {f'user {self.user_id}' if self.user_id else 'no user'}"
 
     def caller(self, request: Any) -> services.Caller:
         return services.Caller(
@@ -134,14 +148,17 @@ class Run(PlaygroundView):
     def post(self, request: Any) -> Response:
         asked = request.data if isinstance(request.data, dict) else {}
         player = Player.named(asked)
+        player.check_scope(KeyScope.EXEC)
         serializer = ExecSerializer(data=asked.get("request"))
         serializer.is_valid(raise_exception=True)
         run_request = serializer.run_request()
         self.clock.lap("parse")
         caller = player.caller(request)
         gone = client_gone(request._request.META)
+        # Before it begins: whatever becomes of it, somebody is to have started it.
+        log(request, player.key, f"Runs a program in the playground, with {player}.")
         outcome = services.execute(caller, run_request, clock=self.clock, abandoned=gone)
-        log(request, outcome.execution, f"Run in the playground, with the key {player.key}.")
+        log(request, outcome.execution, f"Run in the playground, with {player}.")
         answer = wire.outcome(outcome, run_request)
         links = {
             file["id"]: reverse(
@@ -169,6 +186,7 @@ class Files(PlaygroundView):
 
     def put(self, request: Any) -> Response:
         player = Player.named(request.query_params)
+        player.check_scope(KeyScope.FILES)
         name = request.query_params.get("name", "")
         arrival = uploads.Arrival(name, request.headers.get("Content-Type", ""), IncomingFile())
         try:
@@ -180,6 +198,7 @@ class Files(PlaygroundView):
             arrival.file.discard()
             raise
         [kept] = result.files
+        log(request, kept, f"Uploaded in the playground, with {player}.")
         ref = {"id": kept.pk, "name": kept.name, "storage_session_id": kept.session_id}
         return Response({"answer": ref, "shown": "", "beside": ""})
 

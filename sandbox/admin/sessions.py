@@ -14,11 +14,12 @@ from unfold.enums import ActionVariant
 
 from audit.admin import SandboxSessionAdmin, containers
 from audit.admin.records import link
+from audit.admin.seeing import may_download
 from audit.models import Execution, SandboxContainer, SandboxSession
 from keys.admin.theme import action
 from keys.visible import visible
 from sandbox import operating
-from sandbox.admin.access import READ_OUTPUT, STOP
+from sandbox.admin.access import STOP
 from sandbox.admin.confirming import Question
 from sandbox.admin.live import log_stop
 from sandbox.services.archiving import workspace_files, zipped
@@ -90,7 +91,7 @@ class SessionAdmin(SandboxSessionAdmin):
     def has_download_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         sessions = SandboxSession.objects.live()
         is_live = not object_id or sessions.filter(pk=unquote(object_id)).exists()
-        return is_live and request.user.has_perm(READ_OUTPUT)
+        return is_live and may_download(request)
 
     @action(
         description="Stop its run",

@@ -34,6 +34,7 @@ from sandbox.workspace import MB, Collected, bring_in, bring_out, changes_from
 
 # A container may die between two runs without anybody noticing; so may its successor.
 ATTEMPTS = 3
+NO_ROOM = "No room in the workspace for the run's files"
 
 
 def execute(
@@ -151,6 +152,8 @@ def _run(
         claim, channel = _open(execution, workspace, lease, claim, wait, clock)
     except WorkspaceFull as error:
         verdict = failure(str(error), error.limits)
+        # The name of a file, which its user is told, is not for all who may see that it ran.
+        verdict = replace(verdict, message=NO_ROOM)
         return keeping.keep_verdict(lease, execution, verdict, clock)
     except Stopped:
         return keeping.keep_verdict(lease, execution, stopped(), clock)

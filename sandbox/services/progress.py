@@ -86,14 +86,13 @@ class Progress:
             self._published = written
 
     def _shown(self, output: bytearray) -> str:
-        """Of a text that goes on, the last word may be the beginning of a secret."""
-        return recording.of_output(self.execution, tail(output), cut=True)
+        """All of it is looked through, as a secret may have begun before the end that is shown; and
+        of a text that goes on, the last word may be the beginning of one."""
+        text = storable(output.decode(errors="replace"))
+        return tail(recording.of_output(self.execution, text, cut=True))
 
 
-def tail(output: bytearray) -> str:
+def tail(text: str) -> str:
     """The end of it, from a whole character on."""
-    end = bytes(output[-TAIL_BYTES:])
-    if len(output) > TAIL_BYTES:
-        start = next((i for i, byte in enumerate(end[:4]) if byte & 0xC0 != 0x80), 0)
-        end = end[start:]
-    return storable(end.decode(errors="replace"))
+    end = text[-TAIL_BYTES:].encode(errors="replace")
+    return end[-TAIL_BYTES:].decode(errors="ignore")

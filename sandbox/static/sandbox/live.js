@@ -79,7 +79,9 @@ function make(run) {
   const card = template.content.firstElementChild.cloneNode(true);
   card.dataset.run = run.id;
   card.querySelector("[data-page]").href = run.page;
-  card.querySelector("[data-session]").href = run.session;
+  const session = card.querySelector("[data-session]");
+  if (run.session) session.href = run.session;
+  else session.remove();
   card.querySelector("[data-stop]")?.addEventListener("click", () => confirmStop(card));
   list.append(card);
   cards.set(run.id, card);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def address(run: Execution, name: str, *parts: str) -> str:
         "apikey": run.key,
         "issuer": Issuer.objects.get(),
     }
-    _, model, page = name.split("_")
+    _, model, page = name.split("_", 2)
     row = rows.get(model)
     if row is None or page in ("changelist", "add", "export"):
         return reverse(f"admin:{name}", args=parts)
@@ -160,7 +161,31 @@ def test_a_key_manager_sees_that_programs_ran_and_nothing_of_them(
         assert NEEDLE.encode() not in content(response)
 
 
+def test_the_log_tells_nobody_of_what_they_may_not_see(client: Client, run: Execution) -> None:
+    log_in(client, "superuser")
+    content(client.get(address(run, "audit_sandboxfile_download")))
+    logged = LogEntry.objects.get().object_repr
+    assert logged == run.files.get().name
+    log = reverse("admin:admin_logentry_changelist")
+    for role, is_seen in (("operator", True), ("key manager", False)):
+        log_in(client, role)
+        assert (logged in client.get(log).content.decode()) == is_seen
+        found = client.get(log, {"q": logged}).content.decode()
+        assert ("Downloaded." in found) == is_seen
+
+
+def test_what_runs_now_leads_to_what_one_may_see(client: Client, run: Execution) -> None:
+    Execution.objects.filter(pk=run.pk).update(status="running")
+    for role, is_shown in (("viewer", True), ("key manager", False)):
+        log_in(client, role)
+        (shown,) = client.get(reverse("live-runs")).json()["runs"]
+        assert ("session" in shown) == is_shown
+        assert (run.session_id in json.dumps(shown)) == is_shown
+
+
 GUESSES = [
+    {"message__icontains": "limit"},
+    {"wall_ms": "1"},
     {"code__startswith": "code = n3"},
     {"code__contains": NEEDLE},
     {"stdout__contains": NEEDLE},

@@ -15,7 +15,8 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from audit.models import Execution, SandboxSession
-from keys.models import APIKey, Issuer
+from keys.models import APIKey, Issuer, KeyScope
+from keys.models.api_key import CHECK
 from sandbox.admin import shown
 from tests.fakes.engine import FakeEngine
 from tests.unit.api.librechat import LibreChat
@@ -65,9 +66,13 @@ def test_a_run_is_answered_as_the_api_answers_it(admin_client: Client, key: APIK
     assert steps[-1] == "total"
     for address in (body["execution"], body["session"]):
         assert admin_client.get(address).status_code == 200
-    entry = LogEntry.objects.get()
-    assert (entry.user.username, entry.object_id) == ("admin", run.pk)
-    assert entry.get_change_message() == "Run in the playground, with the key Alice."
+    # Whatever becomes of a run, it is known who has started it.
+    before, after = LogEntry.objects.order_by("pk")
+    assert {before.user.username, after.user.username} == {"admin"}
+    assert (before.object_id, after.object_id) == (str(key.pk), run.pk)
+    who = "in the playground, with the key Alice and user u1."
+    assert before.get_change_message() == f"Runs a program {who}"
+    assert after.get_change_message() == f"Run {who}"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +123,32 @@ def test_only_keys_that_can_be_used_are_offered_and_taken(
         assert answer.json()["answer"] == {"error": "Choose a key that can be used"}
     key.revoke()
     assert "Issue one" in admin_client.get(reverse("playground")).content.decode()
+
+
+def test_the_servers_own_keys_are_neither_offered_nor_taken(admin_client: Client) -> None:
+    """They are for the health check, whose rows are deleted with them."""
+    own = APIKey.objects.create(name="Health check", prefix=f"{CHECK}1")
+    assert "Health check" not in admin_client.get(reverse("playground")).content.decode()
+    assert post(admin_client, own, {"lang": "py", "code": "1"}).status_code == 400
+    assert not Execution.objects.exists()
+
+
+def test_a_key_does_not_get_beyond_its_scopes(admin_client: Client) -> None:
+    for scope, other in ((KeyScope.FILES, KeyScope.EXEC), (KeyScope.EXEC, KeyScope.FILES)):
+        key, _ = APIKey.issue(name=f"Only {scope}", scopes=[scope])
+        ran = post(admin_client, key, {"lang": "py", "code": "1"})
+        uploaded = put(admin_client, key, "a.csv", b"1")
+        refused, allowed = (ran, uploaded) if scope == KeyScope.FILES else (uploaded, ran)
+        assert (refused.status_code, allowed.status_code) == (403, 200)
+        assert f"This needs the scope {other}" in refused.json()["answer"]["message"]
+
+
+def test_a_tenants_call_is_one_users(admin_client: Client) -> None:
+    issuer = Issuer.objects.create(name="Chat", public_keys="")
+    tenant = APIKey.objects.for_tenant(issuer, "acme")
+    answer = post(admin_client, tenant, {"lang": "py", "code": "1"})
+    assert answer.status_code == 400
+    assert "Name a user" in answer.json()["answer"]["error"]
 
 
 def test_a_tenants_users_do_not_see_each_others_sessions(admin_client: Client) -> None:

@@ -13,11 +13,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='apikey',
             name='image',
-            field=models.CharField(blank=True, help_text='The image that its programs run in, by its name in SANDBOX_IMAGES. From the next run on, in a new container.', max_length=63, verbose_name='sandbox image'),
+            field=models.CharField(blank=True, db_default='', help_text='The image that its programs run in, by its name in SANDBOX_IMAGES. From the next run on, in a new container.', max_length=63, verbose_name='sandbox image'),
         ),
         migrations.AddField(
             model_name='issuer',
             name='image',
-            field=models.CharField(blank=True, help_text='The image that its programs run in, by its name in SANDBOX_IMAGES. From the next run on, in a new container.', max_length=63, verbose_name='sandbox image'),
+            field=models.CharField(blank=True, db_default='', help_text='The image that its programs run in, by its name in SANDBOX_IMAGES. From the next run on, in a new container.', max_length=63, verbose_name='sandbox image'),
         ),
     ]

@@ -83,6 +83,7 @@ class Credential(KeyLimits, KeyQuotas):
         "sandbox image",
         max_length=63,
         blank=True,
+        db_default="",
         help_text="The image that its programs run in, by its name in SANDBOX_IMAGES. From the "
         "next run on, in a new container.",
     )

@@ -2,7 +2,10 @@ import django.contrib.postgres.fields
 from django.db import migrations, models
 
 
-def numbers() -> "django.contrib.postgres.fields.ArrayField[list[int], list[int]]":
+Numbers = list[int] | None
+
+
+def numbers() -> "django.contrib.postgres.fields.ArrayField[Numbers, Numbers]":
     return django.contrib.postgres.fields.ArrayField(
         base_field=models.SmallIntegerField(), default=list, null=True, size=None
     )

@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from audit import texts
 from audit.models import AuditEntry, Execution
 
 FORMAT = 1
@@ -67,10 +69,24 @@ def _time(value: object) -> str:
 
 
 def digest(value: Any, key: str = "") -> str:
-    data = canonical(value)
-    if key:
-        return hmac.new(key.encode(), data, hashlib.sha256).hexdigest()
-    return hashlib.sha256(data).hexdigest()
+    return _digest([canonical(value)], key)
+
+
+def _digest(pieces: Iterable[bytes], key: str) -> str:
+    found = hmac.new(key.encode(), digestmod="sha256") if key else hashlib.sha256()
+    for piece in pieces:
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _in_pieces(value: dict[str, Any], slices: Iterable[str]) -> Iterator[bytes]:
+    """The canonical form with the slices as its last value. Each character has the same form
+    wherever it stands."""
+    before, after = canonical(value | {"value": "/"}).rsplit(b"/", 1)
+    yield before
+    for text in slices:
+        yield canonical(text)[1:-1]
+    yield after
 
 
 def digests(execution: Execution, key: str = "") -> dict[str, str | None]:
@@ -79,8 +95,13 @@ def digests(execution: Execution, key: str = "") -> dict[str, str | None]:
     found: dict[str, str | None] = {"facts": digest({"format": FORMAT, "facts": facts}, key)}
     for name, record in TEXTS.items():
         is_stored = getattr(execution, record) != Execution.Record.NOT_STORED
-        text = {"format": FORMAT, "text": name, "value": getattr(execution, name)}
-        found[name] = digest(text, key) if is_stored else None
+        text: dict[str, Any] = {"format": FORMAT, "text": name}
+        if not is_stored:
+            found[name] = None
+        elif name in texts.COLUMNS:
+            found[name] = _digest(_in_pieces(text, texts.slices(execution, name)), key)
+        else:
+            found[name] = digest(text | {"value": getattr(execution, name)}, key)
     return found
 
 

@@ -18,14 +18,14 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from audit import canonical
+from audit import canonical, texts
 from audit.models import AuditEntry, Execution
 
 Kind = AuditEntry.Kind
 
 # Any number, the same in every process of an installation.
 CHAIN_LOCK = 7_245_004
-# Up to two megabytes of text each; they come in a few at a time.
+# With their short texts; they come in a few at a time.
 BATCH = 200
 FETCHED = 20
 # How many are looked for at a time: their ids alone.
@@ -72,7 +72,7 @@ def _link(ids: Iterable[str]) -> int:
     with transaction.atomic():
         lock()
         # Somebody else may have linked some of them before we had the lock.
-        found = unlinked().filter(pk__in=list(ids))
+        found = texts.light(unlinked().filter(pk__in=list(ids)))
         entries: list[AuditEntry] = []
         last = head()
         for execution in found.iterator(chunk_size=FETCHED):

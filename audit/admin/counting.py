@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import OperationalError, connection, transaction
 from unfold.views import ChangeList
+
+from audit.patience import TookTooLong, at_most
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -18,12 +19,9 @@ def about(rows: QuerySet[Any]) -> int | None:
     """The number up to `MOST`, more than that if there are more, or None if they are so hard to
     find that counting them would take long."""
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = %s", [MILLISECONDS])
-            number = rows.order_by().values("pk")[: MOST + 1].count()
-            cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
-            return number
-    except OperationalError:
+        with at_most(MILLISECONDS):
+            return rows.order_by().values("pk")[: MOST + 1].count()
+    except TookTooLong:
         return None
 
 

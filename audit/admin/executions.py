@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.db.models.functions import Left
 from django.http import Http404, HttpResponseNotAllowed
 from django.shortcuts import redirect
-from django.urls import path
+from django.urls import path, reverse
 
 from audit import search
-from audit.admin.counting import CountedChangeList
 from audit.admin.execution_filters import DurationFilter, LanguageFilter, LimitFilter
 from audit.admin.execution_page import page
 from audit.admin.export import FORMATS, exported
@@ -27,6 +27,7 @@ from audit.admin.records import (
     shown,
     size,
 )
+from audit.admin.searching import SearchedChangeList
 from audit.admin.seeing import scope
 from audit.ids import is_id
 from audit.models import AuditEntry, Execution, LimitHit, SandboxFile
@@ -136,8 +137,8 @@ class ExecutionAdmin(RecordAdmin[Execution]):
             return rows
         return rows.annotate(code_start=Left("code", LISTED_CODE))
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CountedChangeList]:
-        return CountedChangeList
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SearchedChangeList]:
+        return SearchedChangeList
 
     def get_list_display(self, request: HttpRequest) -> Any:
         shown = super().get_list_display(request)
@@ -178,7 +179,8 @@ class ExecutionAdmin(RecordAdmin[Execution]):
         ]
 
     def export_view(self, request: HttpRequest, kind: str) -> HttpResponseBase:
-        """All that the list with the same query would show."""
+        """All that the list with the same query would show, however long it is. Where the list's
+        search took too long, there is nothing to save."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method != "POST":
@@ -186,10 +188,14 @@ class ExecutionAdmin(RecordAdmin[Execution]):
         if kind not in FORMATS:
             raise Http404
         try:
-            runs = self.get_changelist_instance(request).get_queryset(request)
+            changelist = cast("SearchedChangeList", self.get_changelist_instance(request))
         except IncorrectLookupParameters:
             return redirect("admin:audit_execution_changelist")
-        return exported(request, runs.defer(None), scope(request), kind)
+        if changelist.took_too_long:
+            # The message is shown above the list, without the same search again.
+            query = changelist.get_query_string(remove=[SEARCH_VAR])
+            return redirect(reverse("admin:audit_execution_changelist") + query)
+        return exported(request, changelist.queryset.defer(None), scope(request), kind)
 
     def render_change_form(
         self,

@@ -17,7 +17,8 @@ class SearchEntry(models.Model):
 
     In a table of its own, which the keeper fills: the run itself waits for none of it. Postgres'
     own arrays rather than its extension pg_trgm, which not every server has. Each column is what
-    a permission may hide.
+    a permission may hide. Null stands for all numbers: what is very long or has nearly all of
+    them is always a candidate.
     """
 
     # The database cascades by itself, also where rows are deleted past Django (see the migration).
@@ -29,14 +30,20 @@ class SearchEntry(models.Model):
         db_constraint=False,
     )
     user = ArrayField(models.SmallIntegerField(), default=list)
-    code = ArrayField(models.SmallIntegerField(), default=list)
-    output = ArrayField(models.SmallIntegerField(), default=list)
-    files = ArrayField(models.SmallIntegerField(), default=list)
+    code = ArrayField(models.SmallIntegerField(), default=list, null=True)
+    output = ArrayField(models.SmallIntegerField(), default=list, null=True)
+    files = ArrayField(models.SmallIntegerField(), default=list, null=True)
 
     class Meta:
         default_permissions = ()
         indexes: ClassVar = [
             GinIndex(fields=["user", "code", "output", "files"], name="execution_search"),
+            # That index does not know null.
+            models.Index(
+                fields=["execution"],
+                condition=models.Q(code=None) | models.Q(output=None) | models.Q(files=None),
+                name="execution_search_always",
+            ),
         ]
 
     def __str__(self) -> str:

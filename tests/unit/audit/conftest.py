@@ -5,8 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import Func, Q, TextField
 from django.utils import timezone
 
+from audit import search
+from audit.admin import searching
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxInput, SandboxSession
 from keys.models import APIKey
 
@@ -73,3 +76,15 @@ def make_run(db: None) -> Make:
         return run
 
     return make
+
+
+@pytest.fixture(params=["few candidates", "many"])
+def slow_search(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """To read a candidate takes a minute: in the search itself, or in the list's own question."""
+    slept = Func(template="pg_sleep(60)::text", output_field=TextField())
+    monkeypatch.setattr(search, "_in_columns", lambda phrase, scope: Q(user_id=slept))
+    monkeypatch.setattr(search, "FEW", 100 if request.param == "few candidates" else 0)
+    monkeypatch.setattr(searching, "MILLISECONDS", 500)
+    make_run(code="needle")

@@ -14,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from audit.admin import counting
 from audit.admin.execution_page import timeline
+from audit.admin.searching import TOO_LONG
 from audit.models import Execution, SandboxContainer, SandboxFile, SandboxSession
 from tests.unit.audit.conftest import Make
 
@@ -256,6 +257,22 @@ def test_a_list_that_takes_long_to_count_is_not_counted(make_run: Make) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == ("0",)
+
+
+def test_a_search_that_takes_too_long_is_given_up(admin_client: Client, slow_search: None) -> None:
+    response = admin_client.get(listing(Execution), {"q": "needle", "language": "py"})
+    text = response.content.decode()
+    assert response.status_code == 200
+    assert text.count(TOO_LONG) == 1
+    assert "Not searched to the end" in text
+    assert 'value="needle"' in text
+    # Neither the transaction nor a later question suffers.
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("0",)
+    text = admin_client.get(listing(Execution)).content.decode()
+    assert "1 execution" in text
+    assert TOO_LONG not in text
 
 
 def test_a_page_shows_the_other_runs_of_session_and_user(

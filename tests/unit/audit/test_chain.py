@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from io import StringIO
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from audit import canonical, chain
+from audit import canonical, chain, texts
 from audit.models import (
     AuditEntry,
     Execution,
@@ -368,6 +369,46 @@ class TestKey:
         assert canonical.digests(run, "a")["code"] != canonical.digests(run)["code"]
 
 
+class TestLongTexts:
+    """Code may be as long as a request, and several rows come at a time."""
+
+    def test_they_are_linked_and_verified_in_bounded_memory(self, make_run: Make) -> None:
+        code = "print('needle')\n" * 2_500_000
+        run = make_run(code=code, stderr="x" * 300_000)
+        tracemalloc.start()
+        try:
+            assert chain.link().count == 1
+            well, said = verify()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert well, said
+        assert peak < 30_000_000
+        assert AuditEntry.objects.get().digests == canonical.digests(run)
+
+    def test_a_change_at_the_end_is_found(
+        self, make_run: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(texts, "PART", 100_000)
+        run = make_run(code="é" * 450_000)
+        chain.link()
+        Execution.objects.filter(pk=run.pk).update(code="é" * 449_999 + "e")
+        well, said = verify()
+        assert not well
+        assert f"{run.pk} was changed: code" in said
+
+    def test_one_that_is_there_again_is_found(self, make_run: Make) -> None:
+        run = make_run(stdout="x" * 300_000)
+        chain.link()
+        with transaction.atomic():
+            chain.lock()
+            last = chain.head()
+            chain.following(last, kind=Kind.TEXTS_PRUNED, through=1).save(force_insert=True)
+        well, said = verify()
+        assert not well
+        assert f"{run.pk} has stdout again" in said
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -400,6 +441,14 @@ class TestCanonicalForm:
         assert mine["code"] != mine["stdout"]
         theirs = canonical.digests(Execution(code=other))
         assert (mine["code"] == theirs["code"]) is (code == other)
+
+    @given(text=st.text(), length=st.integers(1, 5), key=st.sampled_from(["", "key"]))
+    def test_slices_have_the_digest_of_the_whole(self, text: str, length: int, key: str) -> None:
+        whole = {"format": canonical.FORMAT, "text": "code", "value": text}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(texts, "SLICE", length)
+            found = canonical.digests(Execution(code=text), key)
+        assert found["code"] == canonical.digest(whole, key)
 
     def test_what_has_no_canonical_form_is_refused(self) -> None:
         with pytest.raises(TypeError, match="set has no canonical form"):

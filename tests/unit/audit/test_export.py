@@ -17,6 +17,7 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.admin.export import cell
+from audit.admin.searching import TOO_LONG
 from audit.models import Execution
 from tests.roles import staff
 from tests.unit.audit.conftest import Make
@@ -138,6 +139,17 @@ def many(run: Execution, number: int, bytes_each: int) -> None:
             " FROM audit_execution, generate_series(1, %s) n WHERE id = %s",
             [bytes_each // 32, number, run.pk],
         )
+
+
+def test_a_search_that_takes_too_long_is_not_exported(
+    admin_client: Client, slow_search: None
+) -> None:
+    address = reverse("admin:audit_execution_export", args=("csv",))
+    response = admin_client.post(f"{address}?q=needle&language=py", follow=True)
+    assert response.redirect_chain == [(f"{LIST}?language=py", 302)]
+    assert response.content.decode().count(TOO_LONG) == 1
+    assert "1 execution" in response.content.decode()
+    assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

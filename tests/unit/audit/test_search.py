@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import tracemalloc
 from datetime import timedelta
+from zlib import crc32
 
 import pytest
 from django.db import connection
+from django.db.models import Q
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,12 +158,67 @@ def test_what_is_longer_than_a_batch_is_noted_as_well(
     assert found("needle") == {run.pk}
 
 
+LONG = {"code": {"code": "needle" * 100}, "output": {"stderr": "needle" * 100, "stdout": ""}}
+
+
+@pytest.mark.parametrize("array", LONG)
+def test_what_is_very_long_is_always_a_candidate(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch, array: str
+) -> None:
+    monkeypatch.setattr(search, "LONGEST", 500)
+    run = make_run(**LONG[array])
+    make_run()
+    search.note_ended()
+    assert getattr(SearchEntry.objects.get(pk=run.pk), array) is None
+    assert found("needle") == {run.pk}
+    assert found("needles") == set()
+    assert found("needle", Scope(code=array != "code", output=array != "output")) == set()
+
+
+def test_what_has_nearly_all_trigrams_is_always_a_candidate(make_run: Make) -> None:
+    """An entry of 65,536 numbers would lead to it as often, and cost as many of the index."""
+    run = make_run(stdout="".join(map(chr, range(0x100, 0xD7FF))) + "needle")
+    make_run()
+    search.note_ended()
+    assert SearchEntry.objects.get(pk=run.pk).output is None
+    assert found("needle") == {run.pk}
+
+
+def test_a_text_of_any_length_is_noted_in_bounded_memory(make_run: Make) -> None:
+    """One character that is not of the basic plane makes all the others four bytes long."""
+    code = make_run(code="print('needle')\n" * 750_000 + "\N{PILE OF POO}")
+    output = make_run(stdout="print('needle')\n" * 60_000 + "\N{PILE OF POO}")
+    tracemalloc.start()
+    try:
+        assert search.note_ended(seconds=3600) == 2
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000
+    assert found("needle") == {code.pk, output.pk}
+
+
+def test_only_what_the_filters_leave_is_read(make_run: Make) -> None:
+    """Or a filter would not make a search any faster."""
+    other = make_run(code="needle", language="js")
+    wanted = make_run(code="needle", language="py")
+    search.note_ended()
+    with CaptureQueriesContext(connection) as queries:
+        runs = search.find(Execution.objects.filter(language="py"), "needle", EVERYTHING)
+    reading = [query["sql"] for query in queries if "UPPER" in query["sql"]]
+    assert reading
+    assert not any(other.pk in sql for sql in reading)
+    assert [run.pk for run in runs] == [wanted.pk]
+
+
 def test_a_run_that_was_changed_is_noted_anew(make_run: Make) -> None:
     run = make_run(code="secret", stdout="secret")
     search.note_ended()
     Execution.objects.filter(pk=run.pk).update(code="gone", stdout="")
     search.note(Execution.objects.filter(pk=run.pk))
     entry = SearchEntry.objects.get(pk=run.pk)
+    assert entry.code is not None
+    assert entry.output is not None
     assert entry.code == search.trigrams("gone")
     assert not set(search.trigrams("secret")) & {*entry.code, *entry.output}
 
@@ -185,15 +244,31 @@ def test_candidates_are_looked_up_in_an_index(make_run: Make) -> None:
     wanted = search.trigrams("needle")
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-    entries = SearchEntry.objects.filter(code__contains=wanted) | SearchEntry.objects.filter(
-        output__contains=wanted
+    entries = SearchEntry.objects.filter(
+        Q(code__contains=wanted)
+        | Q(code=None)
+        | Q(output__contains=wanted)
+        | Q(output=None)
+        | Q(files=None)
     )
-    assert "execution_search" in entries.explain()
+    plan = entries.explain()
+    assert "execution_search " in plan
+    assert "execution_search_always" in plan
 
 
 @given(st.text(), st.text(), st.text())
 def test_what_is_in_a_text_has_its_trigrams(before: str, phrase: str, after: str) -> None:
     assert set(search.trigrams(phrase)) <= set(search.trigrams(before + phrase + after))
+
+
+@given(st.text(), st.integers(1, 5))
+def test_a_text_in_slices_has_the_trigrams_of_the_whole(text: str, length: int) -> None:
+    whole = search.folded(text)
+    trios = {whole[at : at + 3] for at in range(len(whole) - 2)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "SLICE", length)
+        # What is noted already was numbered like this.
+        assert search.trigrams(text) == sorted({crc32(trio) % 2**16 - 2**15 for trio in trios})
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"])))

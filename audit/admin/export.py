@@ -1,4 +1,4 @@
-"""Lists as files, of any length: a row is in memory for as long as it takes to send it."""
+"""Lists as files, of any length: in memory are a few rows at a time, and a page of ids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
+from django.db.models import Q
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
@@ -25,6 +25,8 @@ Row = dict[str, Any]
 
 # Fetched at a time; each may have megabytes of output.
 CHUNK = 20
+# Of ids alone.
+PAGE = 1000
 COLUMNS = {
     "id": "pk",
     "created_at": "created_at",
@@ -65,10 +67,43 @@ def columns(request: HttpRequest, scope: Scope) -> dict[str, str]:
 
 
 def rows(runs: QuerySet[Execution], wanted: dict[str, str]) -> Iterator[Row]:
-    """By a cursor of the server, which lives as long as the transaction."""
-    with transaction.atomic():
-        for values in runs.values_list(*wanted.values()).iterator(chunk_size=CHUNK):
-            yield dict(zip(wanted, values, strict=True))
+    """By many short queries, none of which waits for who reads: for the snapshot of a cursor
+    Postgres would have to keep all that is replaced meanwhile, and every run replaces some."""
+    for ids in pages(runs):
+        for chunk in batched(ids, CHUNK):
+            found = runs.filter(pk__in=chunk).order_by().values_list("pk", *wanted.values())
+            by_id = {pk: values for pk, *values in found}
+            # One that has gone, or is not what was asked for any more, is left out.
+            for values in (by_id.pop(pk) for pk in chunk if pk in by_id):
+                yield dict(zip(wanted, values, strict=True))
+
+
+def pages(runs: QuerySet[Execution]) -> Iterator[list[str]]:
+    """The ids in the list's order: newest first, or oldest first where it was turned round. Each
+    page goes on behind the last one's end, so what comes meanwhile shifts nothing."""
+    is_turned = runs.query.order_by[:1] == ("created_at",)
+    later = "gt" if is_turned else "lt"
+    # Without an end, a slow reader would be sent new ones for ever.
+    rest = runs.filter(created_at__lte=timezone.now()) if is_turned else runs
+    rest = rest.order_by("created_at" if is_turned else "-created_at", "-pk")
+    page = rest
+    while True:
+        found = list(page.values_list("created_at", "pk")[:PAGE])
+        if found:
+            yield [pk for _, pk in found]
+        if len(found) < PAGE:
+            return
+        time, pk = found[-1]
+        # The first of them is what an index can begin at.
+        page = rest.filter(
+            Q(**{f"created_at__{later}e": time}),
+            Q(**{f"created_at__{later}": time}) | Q(pk__lt=pk),
+        )
+
+
+def batched(ids: list[str], number: int) -> Iterator[list[str]]:
+    for start in range(0, len(ids), number):
+        yield ids[start : start + number]
 
 
 def cell(value: Any) -> Any:

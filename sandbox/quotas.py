@@ -7,7 +7,7 @@ key's in Postgres, for as long as one statement takes. A key without a quota is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +32,8 @@ LOCK = "SELECT pg_advisory_xact_lock(%(lock)s, (%(key)s %% 2147483648)::int)"
 # engine needs to remove a container that makes room.
 PLACE = timedelta(minutes=2)
 DAYS_KEPT = 31
+ANYBODY = "*"
+OF_RUNS_OF_USERS = tuple(quota for quota in OF_RUNS if quota.holder == Holder.USER)
 
 # Together one transaction and one round trip, in which the second statement sees what was before
 # the lock. What is lost in a crash of Postgres is lost with the runs that it counts.
@@ -133,9 +135,14 @@ def description(quota: Quota, most: int) -> str:
 
 
 @contextmanager
-def counted(execution: Execution) -> Iterator[None]:
-    """Count a run that is about to begin and what it uses, or refuse it with `QuotaExceeded`."""
+def counted(execution: Execution, user_of_session: Callable[[], str]) -> Iterator[None]:
+    """Count a run that is about to begin and what it uses, or refuse it with `QuotaExceeded`.
+
+    One that tells no user is its session's, whom only the database knows; it is asked where users
+    have quotas."""
     key, user_id = execution.key, execution.user_id
+    if not user_id and in_force(key, ANYBODY, OF_RUNS_OF_USERS):
+        user_id = user_of_session()
     quotas = in_force(key, user_id, OF_RUNS)
     if not quotas:
         yield
@@ -146,8 +153,7 @@ def counted(execution: Execution) -> Iterator[None]:
         "lock": KEY_LOCK,
         "key": key.pk,
         "execution": execution.pk,
-        # Counted for both, whichever of them has the quota.
-        "counted": ["", user_id] if user_id else [""],
+        "counted": counted_for(user_id),
         "minute": windows.minute,
         "hour": windows.hour,
         "day": windows.day.date(),
@@ -168,7 +174,7 @@ def _admit(
     quotas: list[InForce], user_id: str, values: dict[str, Any], windows: Windows, now: datetime
 ) -> None:
     rows = [(one.quota, one.most) for one in quotas]
-    exceeded = _ask(
+    exceeded = ask(
         ADMIT,
         values
         | {
@@ -194,12 +200,17 @@ def _settle(values: dict[str, Any]) -> None:
     soon as its row says that it has ended."""
     try:
         replace_broken_connection()
-        _ask(SETTLE, values)
+        ask(SETTLE, values)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("what run %s has used is not counted: %s", values["execution"], error)
 
 
-def _ask(statement: str, values: dict[str, Any]) -> tuple[Any, ...] | None:
+def counted_for(user_id: str) -> list[str]:
+    """For both, whichever of them has the quota."""
+    return ["", user_id] if user_id else [""]
+
+
+def ask(statement: str, values: dict[str, Any]) -> tuple[Any, ...] | None:
     with connection.cursor() as cursor:
         cursor.execute(LOCKED + statement, values)
         # Past the answers of what comes before it.

@@ -67,10 +67,24 @@ def creating() -> str:
     """  # noqa: S608 - of constants
 
 
+def continues(request: RunRequest) -> bool:
+    return bool(request.session_id) and not request.files and not request.hint
+
+
+def user_of_session(caller: Caller, request: RunRequest) -> str:
+    """Whose the session is that the run of a caller who tells no user will go on in."""
+    if not continues(request):
+        return ""
+    found = SandboxSession.objects.live().filter(
+        pk=request.session_id, key=caller.key, origin=SandboxSession.Origin.RUN
+    )
+    return found.values_list("user_id", flat=True).first() or ""
+
+
 def enter(caller: Caller, request: RunRequest, execution: Execution) -> Entered:
     if request.hint:
         return _hinted(caller, request.hint, execution)
-    if request.session_id and not request.files:
+    if continues(request):
         entered = _continued(caller, request.session_id, execution)
         if entered:
             return entered

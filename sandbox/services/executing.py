@@ -25,7 +25,7 @@ from sandbox.errors import (
 from sandbox.outcome import failure, judge, left_out, out_of_memory, stopped
 from sandbox.services import keeping, sessions
 from sandbox.services.clock import StepClock
-from sandbox.services.entering import enter
+from sandbox.services.entering import enter, user_of_session
 from sandbox.services.inputs import Workspace, assemble
 from sandbox.services.progress import Progress
 from sandbox.services.requests import Abandoned, Caller, Outcome, RunRequest
@@ -65,7 +65,7 @@ def execute(
     calls.note_execution(execution)
     progress = Progress(execution, abandoned)
     try:
-        with quotas.counted(execution):
+        with quotas.counted(execution, lambda: user_of_session(caller, request)):
             return _execute(caller, request, execution, clock, progress)
     finally:
         progress.end()

@@ -124,6 +124,33 @@ def test_a_user_named_by_a_file_alone_is_counted(alice: LibreChat) -> None:
     assert statuses(alice, 2, files=[ref | {"name": "a"}]) == [200, 429]
 
 
+def test_a_run_that_tells_no_user_counts_for_its_sessions(alice: LibreChat) -> None:
+    allow(alice, user_runs_per_day=2, user_concurrent_runs=1)
+    session = alice.run("1", user_id="u1")["session_id"]
+    assert statuses(alice, 2, session_id=session) == [200, 429]
+    assert statuses(alice, 1, user_id="u1") == [429]
+    assert (usage(alice, "u1").runs, usage(alice).runs) == (2, 2)
+    # One that is not continued, or is nobody's.
+    assert statuses(alice, 1, session_id=new_id()) == [200]
+    nobodys = alice.run("1")["session_id"]
+    assert statuses(alice, 2, session_id=nobodys) == [200, 200]
+
+
+def test_a_sessions_user_is_looked_up_only_where_it_matters(alice: LibreChat) -> None:
+    session = alice.run("1", user_id="u1")["session_id"]
+
+    def asked(**fields: Any) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            alice.run("1", session_id=session, **fields)
+        return len(queries)
+
+    allow(alice, runs_per_day=99)
+    without = asked()
+    allow(alice, user_runs_per_day=99)
+    assert asked(user_id="u1") == without
+    assert asked() == without + 1
+
+
 def test_tenants_have_their_issuers_numbers_and_counts_of_their_own(
     db: None, fake: FakeEngine
 ) -> None:

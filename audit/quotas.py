@@ -4,15 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Any, NamedTuple
 
+from django.db import connection
 from django.db.models import Sum
+from django.utils import timezone
 
-from audit.models import Execution, Reservation, SandboxFile, Usage
+from audit.models import Execution, SandboxFile, Usage
 from keys.models import APIKey
 from keys.quotas import Measure, Windows
 
 MB = 1024 * 1024
 USERS_SHOWN = 10
+
+# The files as `SandboxFile.live` has them, from the key's live sessions on, and what is reserved
+# for those of runs that are just ending. A reservation counts until its run has ended, which is in
+# the transaction that writes the files' rows, so nothing is missing or counted twice in between;
+# the worker of a run that has ended without taking its reservation back is dead.
+STORED = """
+    SELECT COALESCE(sum(size), 0)::bigint AS of_key,
+        COALESCE(sum(size) FILTER (WHERE user_id = %(user)s), 0)::bigint AS of_user
+    FROM (
+        SELECT file.size, session.user_id FROM audit_sandboxsession AS session
+        JOIN audit_sandboxfile AS file
+        ON file.session_id = session.id AND file.deleted_at IS NULL
+        WHERE session.key_id = %(key)s
+        AND session.ended_at IS NULL AND session.expires_at > %(now)s
+        AND (%(of_all)s OR session.user_id = %(user)s)
+        UNION ALL
+        SELECT promised.stored_bytes, promised.user_id FROM audit_reservation AS promised
+        JOIN audit_execution AS run ON run.id = promised.id AND run.status = 'running'
+        WHERE promised.key_id = %(key)s AND promised.stored_bytes > 0
+    ) AS stored
+"""
+
+
+class Stored(NamedTuple):
+    """In bytes."""
+
+    of_key: int
+    of_user: int
 
 
 def used(
@@ -64,17 +95,17 @@ def running(key: APIKey, user_id: str) -> int:
 
 
 def stored_bytes(key: APIKey, user_id: str) -> int:
-    """With what is reserved for the files of runs that are just ending."""
-    files = SandboxFile.objects.live().filter(session__key=key)
-    promised = Reservation.objects.filter(
-        key=key,
-        stored_bytes__gt=0,
-        # The worker of a run that has ended without taking it back is dead.
-        id__in=Execution.objects.running().filter(key=key).values("pk"),
-    )
-    if user_id:
-        files = files.filter(session__user_id=user_id)
-        promised = promised.filter(user_id=user_id)
-    kept: int = files.aggregate(sum=Sum("size"))["sum"] or 0
-    reserved: int = promised.aggregate(sum=Sum("stored_bytes"))["sum"] or 0
-    return kept + reserved
+    """Of the key in all, where no user is given."""
+    stored = stored_of(key, user_id, of_all=not user_id)
+    return stored.of_user if user_id else stored.of_key
+
+
+def stored_of(key: APIKey, user_id: str, *, of_all: bool = True) -> Stored:
+    """Without `of_all` only of the user, which does not read what the others have."""
+    with connection.cursor() as cursor:
+        cursor.execute(STORED, values_of_stored(key, user_id, of_all=of_all))
+        return Stored(*cursor.fetchone())
+
+
+def values_of_stored(key: APIKey, user_id: str, *, of_all: bool) -> dict[str, Any]:
+    return {"key": key.pk, "user": user_id, "of_all": of_all, "now": timezone.now()}

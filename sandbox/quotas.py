@@ -112,6 +112,18 @@ SETTLE = """
         hour_runs = hour_runs - CASE WHEN hour = %(hour)s THEN %(given_back)s ELSE 0 END
     WHERE key_id = %(key)s AND user_id = ANY(%(counted)s) AND day = %(day)s
 """
+REFUSE = """
+    INSERT INTO audit_usage AS kept (
+        key_id, user_id, day, runs, minute, minute_runs, hour, hour_runs, cpu_ms, refused
+    )
+    SELECT
+        %(key)s, holder, %(day)s, 0, %(minute)s, 0, %(hour)s, 0, 0,
+        jsonb_build_object(%(quota)s::text, 1)
+    FROM unnest(%(counted)s::text[]) AS holder
+    ON CONFLICT (key_id, user_id, day) DO UPDATE SET refused = kept.refused || jsonb_build_object(
+        %(quota)s::text, COALESCE((kept.refused ->> %(quota)s)::bigint, 0) + 1
+    )
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +215,23 @@ def _settle(values: dict[str, Any]) -> None:
         ask(SETTLE, values)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("what run %s has used is not counted: %s", values["execution"], error)
+
+
+def note_refusal(key: APIKey, user_id: str, quota: str) -> None:
+    """Of what is no run: with the key's use of the day, and the user's."""
+    windows = Windows.at(timezone.now())
+    ask(
+        REFUSE,
+        {
+            "lock": KEY_LOCK,
+            "key": key.pk,
+            "counted": counted_for(user_id),
+            "minute": windows.minute,
+            "hour": windows.hour,
+            "day": windows.day.date(),
+            "quota": quota,
+        },
+    )
 
 
 def counted_for(user_id: str) -> list[str]:

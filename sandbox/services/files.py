@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit.models import SandboxFile, SandboxInput, SandboxSession
-from sandbox import storage_quotas, store
+from sandbox import quotas, storage_quotas, store
 from sandbox.errors import SandboxFileNotFound, SessionNotFound, StorageQuotaExceeded
 from sandbox.services import sessions
 from sandbox.services.ownership import belongs_to
@@ -56,9 +56,7 @@ def upload(
         for item, file in zip(incoming, files, strict=True):
             item.file.keep(file.store_key)
         with transaction.atomic():
-            if storage_quotas.quotas_of(caller.key, caller.user_id):
-                storage_quotas.lock(caller.key)
-                storage_quotas.check(caller.key, caller.user_id, size)
+            storage_quotas.hold(caller.key, caller.user_id, size)
             session.save(force_insert=True)
             SandboxFile.objects.bulk_create(files)
     except (OperationalError, InterfaceError):
@@ -68,7 +66,7 @@ def upload(
     except StorageQuotaExceeded as error:
         for item in incoming:
             item.file.discard()
-        storage_quotas.note_refusal(caller.key, caller.user_id, error.quota)
+        quotas.note_refusal(caller.key, caller.user_id, error.quota)
         raise
     except BaseException:
         for item in incoming:

@@ -108,7 +108,8 @@ def keep(lease: Lease, execution: Execution, ended: Ended, clock: StepClock) -> 
             with transaction.atomic():
                 _finish(lease, execution, ended.verdict, ended, clock)
                 _keep_workspace(session, files, ended)
-                storage_quotas.release(execution, session.user_id)
+                if files:
+                    storage_quotas.release(execution, session.user_id)
         else:
             _finish(lease, execution, ended.verdict, ended, clock)
     except (OperationalError, InterfaceError):

@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.utils import timezone
 
-from audit.models import Execution, Reservation, SandboxFile, Usage
+from audit.models import Execution, Reservation, SandboxFile, SandboxSession, Usage
 from keys.models import APIKey
 from tests.unit.api.gunicorn import Server, database_url, serving
 from tests.unit.api.librechat import FORM, form_data
@@ -146,9 +147,24 @@ def test_no_more_runs_go_on_at_a_time_than_may(servers: list[Server], tmp_path: 
     assert send(servers[0], 0) == 200
 
 
-def test_no_more_is_kept_than_may_be(servers: list[Server]) -> None:
+@pytest.mark.parametrize(
+    ("before", "size", "fitting"),
+    [
+        (0, MB // 3, 3),
+        # So little each that they do not wait for each other, until there is little room.
+        (MB - 5 * 30_000 - 29_999, 30_000, 5),
+        (MB - 12 * 30_000, 30_000, 12),
+    ],
+)
+def test_no_more_is_kept_than_may_be(
+    servers: list[Server], before: int, size: int, fitting: int
+) -> None:
     key, secret = APIKey.issue(name="Alice", quotas={"stored_mb": 1})
-    body = form_data(("a.bin", bytes(MB // 3)), fields={})
+    later = timezone.now() + timedelta(hours=1)
+    session = SandboxSession.objects.create(key=key, origin="upload", expires_at=later)
+    SandboxFile.objects.create(session=session, name="before", size=before, sha256="0" * 64)
+    stored = sum(len(server.stored()) for server in servers)
+    body = form_data(("a.bin", bytes(size)), fields={})
 
     def upload(server: Server) -> int:
         connection = server.http()
@@ -159,7 +175,7 @@ def test_no_more_is_kept_than_may_be(servers: list[Server]) -> None:
         connection.close()
         return response.status
 
-    write = running(secret, f"open('a.bin', 'wb').write(bytes({MB // 3}))")
+    write = running(secret, f"open('a.bin', 'wb').write(bytes({size}))")
 
     def send(server: Server, number: int) -> int:
         return write(server, number) if number % 4 < 2 else upload(server)
@@ -167,5 +183,6 @@ def test_no_more_is_kept_than_may_be(servers: list[Server]) -> None:
     seen = at_once(servers, send)
     # Runs are answered in any case.
     assert seen.keys() <= {200, 413}
-    assert SandboxFile.objects.filter(session__key=key).count() == 3
-    assert sum(len(server.stored()) for server in servers) == 3
+    assert SandboxFile.objects.filter(session__key=key, name="a.bin").count() == fitting
+    assert sum(len(server.stored()) for server in servers) == stored + fitting
+    assert not Reservation.objects.exists()

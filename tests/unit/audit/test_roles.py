@@ -180,7 +180,7 @@ def test_what_runs_now_leads_to_what_one_may_see(client: Client, run: Execution)
         log_in(client, role)
         (shown,) = client.get(reverse("live-runs")).json()["runs"]
         assert ("session" in shown) == is_shown
-        assert (run.session_id in json.dumps(shown)) == is_shown
+        assert (quoted(run.session) in json.dumps(shown)) == is_shown
 
 
 GUESSES = [

@@ -20,7 +20,7 @@ from sandbox.confinement import Confinement, confinement
 from sandbox.engines.docker import DockerEngine
 from sandbox.errors import ContainerLost
 from tests.conftest import empty_database
-from tests.containers import Sandbox, docker_engine, started
+from tests.containers import MB, Sandbox, docker_engine, started
 from tests.contract import test_engine, test_files, test_resetting, test_running
 from tests.engines import PrivateEngine
 from tests.service import Service
@@ -76,7 +76,9 @@ def engine(private: PrivateEngine) -> Iterator[DockerEngine]:
 
 
 def under_gvisor() -> Confinement:
-    return replace(confinement(), runtime=RUNTIME, cpus=CPUS)
+    # What gVisor itself needs counts as well: where that and full directories come to more than the
+    # limit, the kernel takes the container.
+    return replace(confinement(), runtime=RUNTIME, cpus=CPUS, memory_bytes=1024 * MB)
 
 
 @pytest.fixture(scope="module")

@@ -116,7 +116,7 @@ def test_a_store_that_is_full(place: Place) -> None:
     filler = place.disk / "filler"
     # It is told that there was no room for all of it.
     with pytest.raises(OSError, match="No space left"):
-        filler.write_bytes(bytes(STORE_MB * 1024 * 1024))
+        filler.write_bytes(bytes((STORE_MB + 1) * 1024 * 1024))
     try:
         place.wait_until_failing("store")
     finally:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -67,7 +67,9 @@ def test_what_is_kept_is_looked_up_in_an_index(many: None) -> None:
         plan_of(gauges.ASK_STORED),
         # The dashboard's tile.
         asked(
-            SandboxFile.objects.filter(deleted_at=None).values("deleted_at").annotate(Sum("size"))
+            SandboxFile.objects.filter(deleted_at=None)
+            .values("deleted_at")
+            .annotate(Sum("size"), Count("pk"))
         ),
     ]
     with CaptureQueriesContext(connection) as queries:

@@ -16,16 +16,26 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit import chain, retention, search
-from audit.models import Execution, LiveRun, SandboxContainer, SandboxFile, SandboxSession
+from audit.models import (
+    Execution,
+    LiveRun,
+    Report,
+    SandboxContainer,
+    SandboxFile,
+    SandboxSession,
+)
 from audit.statistics import rolling
 from sandbox import store, store_keeper
 from sandbox.errors import EngineUnavailable, StoreUnavailable
-from sandbox.passes import Troubles, do_each, failures_of, within
+from sandbox.management.commands.keeper import Command, Stop
+from sandbox.passes import PassThread, Troubles, do_each, failures_of, within
+from sandbox.pulse import CanaryThread
 from sandbox.rounds import Rounds
 from sandbox.services import Caller
 from sandbox.store_keeper import StoreKeeper, Sweep
 from sandbox.upkeep import Upkeep
 from tests.fakes.engine import FakeEngine
+from tests.service import wait_until
 from tests.unit.sandbox.helpers import run
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +125,24 @@ def test_the_pool_is_filled_whatever_fails(
     monkeypatch.setattr("sandbox.quotas.sweep", failing(ValueError("odd")))
     monkeypatch.setattr("sandbox.census.Census.end_leases_of_dead", failing(ValueError("odder")))
     assert [str(error) for error in failures_of(Rounds().pass_once)] == ["odder", "odd"]
+    assert SandboxContainer.objects.warm().count() == 1
+
+
+def test_the_loop_tells_what_fails_beside_it(fake: FakeEngine, settings: Settings) -> None:
+    settings.SANDBOX_POOL_SIZE = 1
+
+    class Last(CanaryThread):
+        def start_if_due(self) -> None:
+            raise Stop
+
+    beside = PassThread("file store", failing(StoreUnavailable("down")), every_seconds=3600)
+    beside.start()
+    wait_until(lambda: bool(beside.failures))
+    with pytest.raises(Stop):
+        Command()._loop(Last(), beside)
+    beside.stop()
+    said = Report.objects.get(name=Report.Name.KEEPER).content
+    assert (said["part"], said["word"]) == ("store", "failing")
     assert SandboxContainer.objects.warm().count() == 1
 
 

@@ -75,6 +75,9 @@ def kill_workers(service: Service) -> None:
 
 def test_a_dead_workers_runs_are_aborted_and_hold_nobody_up(service: Service) -> None:
     assert service.keeper
+    keeper_log = service.keeper.log
+    # The keeper has been there for long enough to tell.
+    wait_until(lambda: "who is missing from now on has died" in keeper_log.read_text(), seconds=90)
     session_id = service.run("print(1)")["session_id"]
     # Two run; one waits in line for a container, one for its turn in a session.
     threads = [begin(service, session_id=session_id)]
@@ -86,9 +89,6 @@ def test_a_dead_workers_runs_are_aborted_and_hold_nobody_up(service: Service) ->
     threads.append(begin(service))
     wait_until(partial(are, service, "2 1 1"))
 
-    # It has been there for long enough to tell.
-    keeper_log = service.keeper.log
-    wait_until(lambda: "who is missing from now on has died" in keeper_log.read_text(), seconds=90)
     kill_workers(service)
     for thread in threads:
         thread.join()

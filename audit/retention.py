@@ -55,14 +55,16 @@ def prune(*, seconds: float = math.inf) -> Pruned:
     deadline = time.monotonic() + seconds
     pruned = Pruned()
     if before := _before(settings.AUDIT_KEEP_EXECUTIONS_DAYS):
-        pruned.executions = _prune(Kind.ROWS_PRUNED, before, _remove_rows, deadline)
+        pruned.executions, is_done = _prune(Kind.ROWS_PRUNED, before, _remove_rows, deadline)
+        pruned.is_complete &= is_done
     if before := _before(settings.AUDIT_KEEP_TEXTS_DAYS):
-        pruned.texts = _prune(Kind.TEXTS_PRUNED, before, _remove_texts, deadline)
+        pruned.texts, is_done = _prune(Kind.TEXTS_PRUNED, before, _remove_texts, deadline)
+        pruned.is_complete &= is_done
     if before := _before(settings.AUDIT_KEEP_SESSIONS_DAYS):
-        pruned.files = _delete(_old_files(before), deadline)
-        pruned.containers = _delete(_old_containers(before), deadline)
-        pruned.sessions = _delete(_old_sessions(before), deadline)
-    pruned.is_complete = time.monotonic() < deadline
+        for name, rows in _OLD.items():
+            count, is_done = _delete(rows(before), deadline)
+            setattr(pruned, name, count)
+            pruned.is_complete &= is_done
     return pruned
 
 
@@ -75,9 +77,8 @@ def due() -> Pruned:
     if before := _before(settings.AUDIT_KEEP_TEXTS_DAYS):
         found.texts, _ = _count(_due(Kind.TEXTS_PRUNED).filter(number__gt=last), before)
     if before := _before(settings.AUDIT_KEEP_SESSIONS_DAYS):
-        found.files = _old_files(before).count()
-        found.containers = _old_containers(before).count()
-        found.sessions = _old_sessions(before).count()
+        for name, rows in _OLD.items():
+            setattr(found, name, rows(before).count())
     return found
 
 
@@ -102,19 +103,22 @@ def _count(entries: QuerySet[AuditEntry], before: datetime) -> tuple[int, int]:
 
 def _prune(
     kind: AuditEntry.Kind, before: datetime, remove: Callable[[list[str]], int], deadline: float
-) -> int:
-    """The oldest entries of executions up to the first that is not old enough."""
+) -> tuple[int, bool]:
+    """The oldest entries of executions up to the first that is not old enough: how many, and
+    whether it has come to that. One batch in any case, however long it takes to look for it."""
     count = 0
-    while time.monotonic() < deadline:
+    while True:
         with transaction.atomic():
             chain.lock()
             batch = list(takewhile(_is_older_than(before), _due(kind)[:BATCH]))
-            if not batch:
-                return count
-            count += remove([entry.execution_id for entry in batch])
-            last = chain.head()
-            chain.following(last, kind=kind, through=batch[-1].number).save(force_insert=True)
-    return count
+            if batch:
+                count += remove([entry.execution_id for entry in batch])
+                last = chain.head()
+                chain.following(last, kind=kind, through=batch[-1].number).save(force_insert=True)
+        if len(batch) < BATCH:
+            return count, True
+        if time.monotonic() >= deadline:
+            return count, False
 
 
 def _is_older_than(before: datetime) -> Callable[[AuditEntry], bool]:
@@ -142,9 +146,10 @@ def _remove_rows(ids: list[str]) -> int:
 
 
 def _old_files(before: datetime) -> QuerySet[Any]:
-    """Whose bytes went so long ago, and that no session of later days was given."""
+    """Whose bytes went so long ago, that no execution leads to, and that no session of later days
+    was given."""
     later = SandboxInput.objects.filter(file=OuterRef("pk")).exclude(session__ended_at__lt=before)
-    return SandboxFile.objects.filter(~Exists(later), deleted_at__lt=before)
+    return SandboxFile.objects.filter(~Exists(later), execution=None, deleted_at__lt=before)
 
 
 def _old_containers(before: datetime) -> QuerySet[Any]:
@@ -163,18 +168,29 @@ def _old_sessions(before: datetime) -> QuerySet[Any]:
     )
 
 
-def _delete(rows: QuerySet[Any], deadline: float) -> int:
-    """From the oldest on, past what has to stay. What another process is just removing is its."""
+# Sessions last: rows of the others lead to them.
+_OLD: dict[str, Callable[[datetime], QuerySet[Any]]] = {
+    "files": _old_files,
+    "containers": _old_containers,
+    "sessions": _old_sessions,
+}
+
+
+def _delete(rows: QuerySet[Any], deadline: float) -> tuple[int, bool]:
+    """From the oldest on, past what has to stay: how many, and whether that was all. What another
+    process is just removing is its."""
     count, since = 0, None
-    while time.monotonic() < deadline:
+    while True:
         with transaction.atomic():
             batch = rows.order_by("created_at").select_for_update(skip_locked=True, of=("self",))
             if since is not None:
                 batch = batch.filter(created_at__gte=since)
             found = list(batch.values_list("pk", "created_at")[:BATCH])
-            if not found:
-                return count
-            since = found[-1][1]
-            rows.model._default_manager.filter(pk__in=[pk for pk, _ in found]).delete()
-            count += len(found)
-    return count
+            if found:
+                since = found[-1][1]
+                rows.model._default_manager.filter(pk__in=[pk for pk, _ in found]).delete()
+                count += len(found)
+        if len(found) < BATCH:
+            return count, True
+        if time.monotonic() >= deadline:
+            return count, False

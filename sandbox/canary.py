@@ -2,7 +2,8 @@
 that has to give the right answer, and to find it again in the next run.
 
 It takes a container from the pool and removes it afterwards, so that new ones are tried as well.
-Its rows, its key's among them, go with it: nobody ran this, and no statistics are to count it.
+Its rows, its key's among them, go with it: nobody ran this, and no statistics are to count it. What
+one leaves that is killed is removed later: `leftovers`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-from django.utils import timezone
 
 from audit.ids import new_id
-from audit.models import Execution, Report, Reservation, SandboxContainer, SandboxSession, Usage
+from audit.models import Execution, Report
 from keys.models import APIKey
 from keys.models.api_key import CHECK
-from sandbox import metrics, pool, store
+from keys.quotas import QUOTAS
+from sandbox import metrics
 from sandbox.claiming import never
 from sandbox.errors import AtCapacity, SandboxError
+from sandbox.leftovers import clear_away_of
 from sandbox.parts import FINE, Part, part_of
 from sandbox.services import Caller, Outcome, RunRequest, execute
 
@@ -36,8 +36,6 @@ RUN_SECONDS = 10.0
 # Of a container's clock and ours. They are the same one, unless the container has a kernel of its
 # own.
 MAX_SKEW_SECONDS = 5.0
-# Whoever made it is dead.
-ABANDONED = timedelta(minutes=10)
 
 PYTHON = """
 import json, time
@@ -69,7 +67,6 @@ class WrongAnswer(Exception):
 
 def check(is_stopping: Callable[[], bool] = never) -> Verdict:
     """One run, of which the report is written. What is raised is the database's."""
-    clear_away(timezone.now() - ABANDONED)
     began = time.monotonic()
     try:
         with own_key() as key:
@@ -103,7 +100,9 @@ def check(is_stopping: Callable[[], bool] = never) -> Verdict:
 
 @contextmanager
 def own_key() -> Iterator[APIKey]:
-    key = APIKey.objects.create(name="Health check", prefix=CHECK + new_id()[:9])
+    """Without quotas: the server's are for its users, and one that is used up is no failure."""
+    none = {quota.name: 0 for quota in QUOTAS}
+    key = APIKey.objects.create(name="Health check", prefix=CHECK + new_id()[:9], **none)
     try:
         yield key
     finally:
@@ -147,25 +146,3 @@ def succeeded(outcome: Outcome) -> str:
             f" {verdict.stderr[:200]!r}"
         )
     return verdict.stdout
-
-
-def clear_away(before: datetime) -> None:
-    """What checks have left that were killed."""
-    for key in APIKey.objects.filter(prefix__startswith=CHECK, created_at__lt=before):
-        clear_away_of(key)
-
-
-def clear_away_of(key: APIKey) -> None:
-    for session in SandboxSession.objects.filter(key=key):
-        containers = SandboxContainer.objects.filter(session=session)
-        for container in containers.filter(removed_at=None):
-            pool.discard(container, "the health check is over")
-        store.delete_session(session.pk)
-        # One that the engine has not removed yet is the keeper's.
-        containers.exclude(removed_at=None).delete()
-    Execution.objects.filter(key=key).delete()
-    # Where the server has quotas, they were counted.
-    Usage.objects.filter(key=key).delete()
-    Reservation.objects.filter(key=key).delete()
-    SandboxSession.objects.filter(key=key).delete()
-    key.delete()

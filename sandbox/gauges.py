@@ -33,7 +33,7 @@ ASK = """
             WHERE ended_at IS NULL AND expires_at > now()),
         (SELECT jsonb_object_agg(name, extract(epoch FROM at)) FROM audit_report)
 """
-# Reads all rows of files that there are; so not with each question.
+# Reads the rows of all files that are kept; so not with each question.
 ASK_STORED = """
     SELECT count(*), COALESCE(sum(size), 0) FROM audit_sandboxfile WHERE deleted_at IS NULL
 """
@@ -43,7 +43,7 @@ STORED_SECONDS = 60.0
 class Shared(Collector):
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._stored: tuple[int, int] = (0, 0)
+        self._stored: tuple[int, int] | None = None
         self._stored_at = float("-inf")
 
     def describe(self) -> list[Metric]:
@@ -67,7 +67,7 @@ class Shared(Collector):
             cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'")
             cursor.execute(ASK)
             states, running, waiting, sessions, reports = cursor.fetchone()
-            files, size = self._ask_stored(cursor)
+            stored = self._ask_stored(cursor)
         # As text: Django keeps psycopg from reading JSON, which is its fields' to do.
         known: dict[str, int] = json.loads(states or "{}")
         said: dict[str, float] = json.loads(reports or "{}")
@@ -80,8 +80,10 @@ class Shared(Collector):
         yield family("runs_running", "Runs in a container.", running)
         yield family("runs_waiting", "Runs that wait for a container or for their turn.", waiting)
         yield family("sessions_live", "Sessions that have neither ended nor expired.", sessions)
-        yield family("stored_files", "Files that are kept.", files)
-        yield family("stored_bytes", "Bytes of all files that are kept.", size)
+        if stored is not None:
+            files, size = stored
+            yield family("stored_files", "Files that are kept.", files)
+            yield family("stored_bytes", "Bytes of all files that are kept.", size)
         for name in Report.Name:
             if name.value in said:
                 yield family(
@@ -90,12 +92,14 @@ class Shared(Collector):
                     said[name.value],
                 )
 
-    def _ask_stored(self, cursor: Any) -> tuple[int, int]:
+    def _ask_stored(self, cursor: Any) -> tuple[int, int] | None:
         with self._lock:
             if time.monotonic() - self._stored_at > STORED_SECONDS:
+                # Before it is tried: one that takes too long must not be tried by each scrape.
+                self._stored_at, self._stored = time.monotonic(), None
                 cursor.execute(ASK_STORED)
                 files, size = cursor.fetchone()
-                self._stored, self._stored_at = (files, int(size)), time.monotonic()
+                self._stored = (files, int(size))
             return self._stored
 
 

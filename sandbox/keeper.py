@@ -11,20 +11,20 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from itertools import islice
 
 from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import F, Q
 from django.utils import timezone
 
-from audit.models import Execution, LiveRun, SandboxContainer, SandboxFile, SandboxSession
+from audit.models import Execution, LiveRun, SandboxContainer, SandboxSession
 from keys import throttling
 from keys.limits import Limits
 from keys.models import APIKey
-from sandbox import images, metrics, pool, quotas, rollout, store
+from sandbox import images, metrics, pool, quotas, rollout, store_keeper
 from sandbox.engines import engine
 from sandbox.errors import ImageMissing, SandboxError
+from sandbox.passes import do_each
 
 logger = logging.getLogger(__name__)
 
@@ -39,41 +39,38 @@ LOOK_SECONDS = 0.2
 # takes from one tool call of its turn to the next. Under load none is idle for as long, and to
 # recycle it costs a hundredth of a new one.
 SPARE_SECONDS = 30.0
-SWEEP_BATCH = 1000
 EVERY = Q()
 
 
 def tidy() -> None:
-    """Everything but filling the pool and looking through the whole store."""
-    # First: it needs nothing but the database.
-    count_work("execution", abort_executions())
-    throttling.prune()
-    quotas.sweep()
-    count_work("leftover", store.sweep_incoming())
-    count_work("session", reap_sessions())
-    count_work("version", expire_versions())
-    LiveRun.objects.of_ended_runs().delete()
-    end_containers()
-    rollout.retire_older_builds()
-    remove_strays()
-
-
-def count_work(kind: str, number: int) -> None:
-    metrics.KEEPER_WORK.labels(kind).inc(number)
+    """Everything but filling the pool and what the file store has to be asked for, which is
+    `store_keeper`'s. First what needs nothing but the database."""
+    do_each(
+        lambda: metrics.count_work("execution", abort_executions()),
+        throttling.prune,
+        quotas.sweep,
+        remove_live_runs,
+        lambda: metrics.count_work("session", end_sessions()),
+        end_containers,
+        rollout.retire_older_builds,
+        remove_strays,
+    )
 
 
 def reap_sessions(among: Q = EVERY) -> int:
-    """End expired sessions. Their rows stay for the audit; their files and containers go."""
+    """End expired sessions. Their rows stay for the audit; their containers and files go."""
+    reaped = end_sessions(among)
+    store_keeper.delete_files_of_ended()
+    return reaped
+
+
+def end_sessions(among: Q = EVERY) -> int:
+    """And their containers, in which nothing is that is not in the store."""
     sessions = SandboxSession.objects.filter(among)
     reaped = sessions.expired().unleased().update(ended_at=timezone.now())
     # Not only of these: a hint that is used again ends its expired session, and a reaper may have
-    # crashed. The bytes go before the rows that lead here.
+    # crashed.
     ended = sessions.unleased().exclude(ended_at=None)
-    files = SandboxFile.objects.filter(deleted_at=None)
-    session_ids = files.filter(session__in=ended).values_list("session", flat=True).distinct()
-    for session_id in list(session_ids):
-        store.delete_session(session_id)
-        files.filter(session=session_id).update(deleted_at=timezone.now())
     for container in SandboxContainer.objects.idle().filter(session__in=ended):
         # Another session of the same user may have claimed it meanwhile.
         if SandboxContainer.objects.idle().filter(pk=container.pk).update(state=State.GONE):
@@ -81,18 +78,8 @@ def reap_sessions(among: Q = EVERY) -> int:
     return reaped
 
 
-def expire_versions() -> int:
-    """Delete versions that a later run has replaced, once they are as old as a session that was
-    never used again: a session in daily use would otherwise keep them all."""
-    before = timezone.now() - timedelta(hours=settings.SANDBOX_SESSION_HOURS)
-    replaced = SandboxFile.objects.filter(deleted_at=None, superseded_at__lt=before, used_by=None)
-    expired = list(replaced[:SWEEP_BATCH])
-    for file in expired:
-        store.delete_file(file.store_key)
-    SandboxFile.objects.filter(pk__in=[file.pk for file in expired]).update(
-        deleted_at=timezone.now()
-    )
-    return len(expired)
+def remove_live_runs() -> None:
+    LiveRun.objects.of_ended_runs().delete()
 
 
 def abort_executions() -> int:
@@ -172,30 +159,14 @@ def remove_strays() -> None:
             )
             if still.update(state=State.GONE, ended_at=timezone.now(), end_reason="died"):
                 logger.warning("container %s has died", container.name)
-                count_work("dead", 1)
+                metrics.count_work("dead", 1)
                 pool.remove(container)
                 present.pop(container.name, None)
     live = {c.name for c in SandboxContainer.objects.exclude(state=State.GONE)}
     for name in present.keys() - live:
         logger.info("removing stray container %s", name)
-        count_work("stray", 1)
+        metrics.count_work("stray", 1)
         engine().remove(name)
-
-
-def sweep_store() -> int:
-    """Remove bytes without a row, as a crash between the two leaves them."""
-    swept = 0
-    old = store.kept_long_ago()
-    while batch := list(islice(old, SWEEP_BATCH)):
-        # Each by the id that its key ends in.
-        keys = {key.rpartition("/")[2]: key for key in batch}
-        kept = SandboxFile.objects.filter(pk__in=keys, deleted_at=None)
-        for file_id in keys.keys() - set(kept.values_list("pk", flat=True)):
-            store.delete_file(keys[file_id])
-            swept += 1
-    store.sweep_directories()
-    count_work("swept", swept)
-    return swept
 
 
 def refill(*, seconds: float = 5.0) -> int:

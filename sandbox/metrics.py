@@ -127,6 +127,10 @@ for counter, values in KNOWN:
         counter.labels(value)
 
 
+def count_work(kind: str, number: int) -> None:
+    KEEPER_WORK.labels(kind).inc(number)
+
+
 def note_request(route: str, status: int, seconds: float) -> None:
     REQUESTS.labels(route, str(status)).inc()
     REQUEST_SECONDS.labels(route).observe(seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from django.conf import settings
@@ -28,33 +29,34 @@ class Pulse:
     """Of the keeper's passes, written down now and then."""
 
     def __init__(self) -> None:
-        self._said = ""
+        self._said: tuple[str, str] = ("", "")
         self._said_at = float("-inf")
         self._began = 0.0
 
     def begin(self) -> None:
         self._began = time.monotonic()
 
-    def end(self) -> None:
-        metrics.KEEPER_PASSES.labels("ok").inc()
-        metrics.KEEPER_PASS_SECONDS.observe(time.monotonic() - self._began)
-        self._say({"part": Part.KEEPER, "word": OK})
-
-    def fail(self, error: BaseException) -> None:
-        metrics.KEEPER_PASSES.labels("failed").inc()
-        if isinstance(error, DatabaseError):
-            # Nowhere to say it, and whoever asks sees it for himself.
+    def end(self, failures: Sequence[Exception] = ()) -> None:
+        """The first that has failed is told: a report has room for one part."""
+        metrics.KEEPER_PASSES.labels("failed" if failures else "ok").inc()
+        if not failures:
+            metrics.KEEPER_PASS_SECONDS.observe(time.monotonic() - self._began)
+            self._say(Part.KEEPER, OK)
             return
-        part, word = part_of(error) if isinstance(error, SandboxError) else (Part.KEEPER, "failing")
+        # Of the database's there is nowhere to say it, and whoever asks sees it for himself.
+        tellable = (error for error in failures if not isinstance(error, DatabaseError))
+        if (error := next(tellable, None)) is None:
+            return
+        told = part_of(error) if isinstance(error, SandboxError) else (Part.KEEPER, "failing")
         with suppress(DatabaseError):
-            self._say({"part": part, "word": word})
+            self._say(*told)
 
-    def _say(self, content: dict[str, str]) -> None:
+    def _say(self, part: Part, word: str) -> None:
         now = time.monotonic()
-        if content["word"] == self._said and now - self._said_at < REPORT_SECONDS:
+        if (part, word) == self._said and now - self._said_at < REPORT_SECONDS:
             return
-        Report.say(Report.Name.KEEPER, content)
-        self._said, self._said_at = content["word"], now
+        Report.say(Report.Name.KEEPER, {"part": part, "word": word})
+        self._said, self._said_at = (part, word), now
 
 
 class CanaryThread:

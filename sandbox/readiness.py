@@ -102,6 +102,8 @@ def ask_store() -> Words:
             written.close()
         finally:
             written.discard()
+        # Which is elsewhere where files are in a bucket.
+        store.check()
     except (SandboxError, OSError) as error:
         _log(Part.STORE, error)
         return {Part.STORE: "failing"}

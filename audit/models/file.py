@@ -54,6 +54,13 @@ class SandboxFile(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["-created_at"]),
             models.Index(fields=["session", "name"]),
+            # The few whose bytes are there: the keeper asks for them again and again.
+            models.Index(
+                fields=["session"],
+                include=["size"],
+                condition=models.Q(deleted_at=None),
+                name="file_kept",
+            ),
         ]
         permissions: ClassVar = [("download_sandboxfile", "Can download sandbox files")]
 

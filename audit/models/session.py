@@ -91,7 +91,7 @@ class SandboxSession(models.Model):
     hint = models.CharField("runtime session hint", max_length=128, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(default=timezone.now)
-    expires_at = models.DateTimeField(db_index=True)
+    expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     has_files = models.BooleanField(
         default=True,
@@ -105,7 +105,13 @@ class SandboxSession(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
-        indexes: ClassVar = [models.Index(fields=["-created_at"])]
+        indexes: ClassVar = [
+            models.Index(fields=["-created_at"]),
+            # Of those that have ended, which are most, nobody asks when they would have expired.
+            models.Index(
+                fields=["expires_at"], condition=models.Q(ended_at=None), name="session_expiry"
+            ),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["key", "user_id", "hint"],

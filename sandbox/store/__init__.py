@@ -17,6 +17,7 @@ from sandbox.store.incoming import IncomingFile, incoming_directory
 __all__ = [
     "ABANDONED_SECONDS",
     "IncomingFile",
+    "check",
     "delete_file",
     "delete_session",
     "exists",
@@ -54,8 +55,13 @@ def sweep_incoming() -> int:
     return spool.sweep(incoming_directory())
 
 
-def kept_long_ago() -> Iterator[str]:
-    """The keys of kept files that are old enough to have a row."""
+def check() -> None:
+    """Raise `StoreUnavailable` if what it is in does not answer."""
+    backend().check()
+
+
+def kept_long_ago() -> Iterator[list[str]]:
+    """The keys of kept files that are old enough to have a row, in batches."""
     return backend().kept_before(time.time() - ABANDONED_SECONDS)
 
 

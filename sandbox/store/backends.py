@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol
 
 from django.conf import settings
 
+from audit.ids import is_id
 from sandbox.errors import StoreUnavailable
 
 
@@ -27,10 +28,23 @@ class Backend(Protocol):
 
     def delete_session(self, session_id: str) -> None: ...
 
-    def kept_before(self, seconds: float) -> Iterator[str]:
-        """The keys of what was kept before a time, in seconds since 1970."""
+    def kept_before(self, seconds: float) -> Iterator[list[str]]:
+        """The keys of what was kept before a time, in seconds since 1970. In batches, of which
+        some may be empty, so that who goes through them can stop and go on."""
 
     def sweep_directories(self) -> None: ...
+
+    def check(self) -> None:
+        """Whether it answers, with as little as shows that."""
+
+
+def is_key(text: str) -> bool:
+    """Anything else in the place is not ours."""
+    match text.split("/"):
+        case [prefix, session_id, file_id]:
+            return prefix == session_id[:2] and is_id(session_id) and is_id(file_id)
+        case _:
+            return False
 
 
 @contextmanager

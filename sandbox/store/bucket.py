@@ -15,7 +15,7 @@ from django.core.files import File
 from storages.backends.s3 import S3Storage
 
 from sandbox.errors import SandboxFileNotFound, StoreUnavailable
-from sandbox.store.backends import reporting
+from sandbox.store.backends import is_key, reporting
 
 # What is larger waits on the disk, and not in memory, for its program or client.
 IN_MEMORY_BYTES = 1024 * 1024
@@ -93,14 +93,20 @@ class Bucket:
             prefix = f"{self._prefix}{session_id[:2]}/{session_id}/"
             self._storage.bucket.objects.filter(Prefix=prefix).delete()
 
-    def kept_before(self, seconds: float) -> Iterator[str]:
+    def kept_before(self, seconds: float) -> Iterator[list[str]]:
         with _translating():
-            for found in self._storage.bucket.objects.filter(Prefix=self._prefix):
-                if found.last_modified.timestamp() < seconds:
-                    yield found.key.removeprefix(self._prefix)
+            for page in self._storage.bucket.objects.filter(Prefix=self._prefix).pages():
+                old = (each.key for each in page if each.last_modified.timestamp() < seconds)
+                keys = (key.removeprefix(self._prefix) for key in old)
+                # Without a prefix of our own, much else may be in the bucket.
+                yield [key for key in keys if is_key(key)]
 
     def sweep_directories(self) -> None:
         """There are none."""
+
+    def check(self) -> None:
+        with _translating():
+            self._must_be_there()
 
     def _must_be_there(self) -> None:
         """Where the bucket is missing, so seems each file in it; sessions are not to go on without

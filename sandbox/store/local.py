@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from audit.ids import is_id
 from sandbox.errors import SandboxFileNotFound
-from sandbox.store.backends import reporting
+from sandbox.store.backends import is_key, reporting
 
 # More often than a directory can be swept from under a file that comes into it.
 MOVES = 10
@@ -48,28 +49,41 @@ class LocalStore:
     def delete_session(self, session_id: str) -> None:
         shutil.rmtree(self.root / session_id[:2] / session_id, ignore_errors=True)
 
-    def kept_before(self, seconds: float) -> Iterator[str]:
-        for session in self._sessions():
-            # It, or a file of it, may be deleted meanwhile.
-            with suppress(FileNotFoundError):
-                for path in list(session.iterdir()):
-                    with suppress(FileNotFoundError):
-                        if path.is_file() and path.stat().st_mtime < seconds:
-                            yield str(path.relative_to(self.root))
+    def kept_before(self, seconds: float) -> Iterator[list[str]]:
+        for prefix in _within(self.root):
+            sessions = (session for session in _within(prefix) if self._is_ours(session))
+            paths = (path for session in sessions for path in _within(session))
+            keys = ((path, str(path.relative_to(self.root))) for path in paths)
+            yield [key for path, key in keys if is_key(key) and _is_older(path, seconds)]
 
     def sweep_directories(self) -> None:
         """Of sessions without files: all were deleted one by one, or an upload failed after the
         directory had been made. Nothing else would ever come back to them."""
-        for session in self._sessions():
-            # Mostly there are files in it.
-            with suppress(OSError):
-                session.rmdir()
+        for prefix in _within(self.root):
+            for session in filter(self._is_ours, _within(prefix)):
+                # Mostly there are files in it.
+                with suppress(OSError):
+                    session.rmdir()
 
-    def _sessions(self) -> Iterator[Path]:
-        with suppress(FileNotFoundError):
-            for prefix in list(self.root.iterdir()):
-                if not prefix.name.startswith("."):
-                    yield from list(prefix.iterdir())
+    def check(self) -> None:
+        """Whoever receives a file writes it into the same directory first."""
+
+    def _is_ours(self, session: Path) -> bool:
+        return is_id(session.name) and session.parent.name == session.name[:2]
+
+
+def _within(directory: Path) -> list[Path]:
+    """It may be deleted meanwhile, and be no directory."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return list(directory.iterdir())
+    return []
+
+
+def _is_older(path: Path, seconds: float) -> bool:
+    """It may be deleted meanwhile as well."""
+    with suppress(FileNotFoundError):
+        return path.is_file() and path.stat().st_mtime < seconds
+    return False
 
 
 def _move(source: Path, path: Path) -> None:

@@ -136,7 +136,7 @@ def test_no_death_makes_an_answer_wrong_and_none_leaves_anything(chaos: Chaos) -
     age(service)
     with leftovers(chaos) as left:
         assert left.settle(CLEAN_SECONDS) == []
-        service.sql("from sandbox import keeper; keeper.sweep_store()")
+        service.sql("from sandbox import store_keeper; store_keeper.sweep()")
         assert left.find() + left.find_in_store() == []
 
 
@@ -149,8 +149,8 @@ def age(service: Service) -> None:
     service.sql(
         "from datetime import timedelta\n"
         "from django.db.models import F\n"
-        "from sandbox import keeper\n"
+        "from sandbox import store_keeper\n"
         "Execution.objects.running().filter(container=None)"
         ".update(created_at=F('created_at') - timedelta(hours=1))\n"
-        "keeper.sweep_store()"
+        "store_keeper.sweep()"
     )

@@ -74,6 +74,10 @@ def kill_workers(service: Service) -> None:
 
 
 def test_a_dead_workers_runs_are_aborted_and_hold_nobody_up(service: Service) -> None:
+    assert service.keeper
+    keeper_log = service.keeper.log
+    # The keeper has been there for long enough to tell.
+    wait_until(lambda: "who is missing from now on has died" in keeper_log.read_text(), seconds=90)
     session_id = service.run("print(1)")["session_id"]
     # Two run; one waits in line for a container, one for its turn in a session.
     threads = [begin(service, session_id=session_id)]
@@ -92,8 +96,7 @@ def test_a_dead_workers_runs_are_aborted_and_hold_nobody_up(service: Service) ->
     # gunicorn has others at once. Until the keeper has seen it, the line and all containers are the
     # dead's; their leases do not end by themselves before that.
     wait_until(lambda: answers(service, "print(2)"), seconds=120)
-    assert service.keeper
-    assert "of a worker that has died" in service.keeper.log.read_text()
+    assert "of a worker that has died" in keeper_log.read_text()
     # The one that never had its turn is given the time for it first.
     expected = "aborted aborted aborted running succeeded succeeded"
     wait_until(lambda: service.sql(STATUSES).strip() == expected, seconds=60)

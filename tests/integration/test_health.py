@@ -114,7 +114,7 @@ def test_a_database_that_is_down(place: Place) -> None:
 
 def test_a_store_that_is_full(place: Place) -> None:
     filler = place.disk / "filler"
-    # It is told that there was no room for all of it.
+    # It is told that there was no room for all of it, as there is not on an empty disk either.
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(bytes((STORE_MB + 1) * 1024 * 1024))
     try:

@@ -3,25 +3,24 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from audit.models import SandboxContainer
-from sandbox import keeper, pool
-from sandbox.census import Census
-from sandbox.errors import SandboxError
+from sandbox import keeper, pool, store_keeper, upkeep
 from sandbox.exporting import show_keeper
+from sandbox.passes import PassThread, Troubles, failures_of
 from sandbox.pulse import CanaryThread, Pulse
-from sandbox.upkeep import UpkeepThread
+from sandbox.rounds import Rounds
+from sandbox.store_keeper import StoreKeeper
+from sandbox.upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
 
-TIDY_SECONDS = 5.0
-# How often it is looked who is missing, once somebody is.
-COUNT_SECONDS = 1.0
-SWEEP_SECONDS = 3600.0
+RETRY_SECONDS = 1.0
 # To start a container takes all the CPU that there is for a second. While another one is left, the
 # run that has taken one comes first: most are over by then.
 FIRST_SECONDS = 0.1
@@ -46,14 +45,19 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         show_keeper()
-        canary, upkeep = CanaryThread(), UpkeepThread()
+        canary = CanaryThread()
+        of_audit = PassThread("upkeep", Upkeep().pass_once, every_seconds=upkeep.PASS_SECONDS)
+        of_store = PassThread(
+            "file store", StoreKeeper().pass_once, every_seconds=store_keeper.PASS_SECONDS
+        )
         try:
-            upkeep.start()
-            self._loop(Pulse(), canary)
+            of_audit.start()
+            of_store.start()
+            self._loop(canary, of_store)
         except Stop:
             logger.info("stopping")
-        canary.stop()
-        upkeep.stop()
+        for thread in (canary, of_audit, of_store):
+            thread.stop()
         if options["drain"]:
             keeper.drain()
 
@@ -63,43 +67,20 @@ class Command(BaseCommand):
             signal.signal(each, signal.SIG_IGN)
         raise Stop
 
-    def _loop(self, pulse: Pulse, canary: CanaryThread) -> None:
-        counted = tidied = swept = float("-inf")
-        census = Census()
-        trouble = ""
+    def _loop(self, canary: CanaryThread, of_store: PassThread) -> None:
+        rounds, pulse, troubles = Rounds(), Pulse(), Troubles("keeper")
         while True:
             pulse.begin()
-            try:
-                if time.monotonic() - counted > COUNT_SECONDS:
-                    if census.end_leases_of_dead():
-                        tidied = float("-inf")
-                    counted = time.monotonic()
-                if time.monotonic() - tidied > TIDY_SECONDS:
-                    keeper.tidy()
-                    tidied = time.monotonic()
-                keeper.refill()
-                if time.monotonic() - swept > SWEEP_SECONDS:
-                    keeper.sweep_store()
-                    swept = time.monotonic()
-                pulse.end()
-                canary.start_if_due()
-                self._wait(COUNT_SECONDS if census.missing else None)
-                trouble = ""
-            except (DatabaseError, SandboxError) as error:
-                # Once, not every second for as long as it lasts.
-                if str(error) != trouble:
-                    logger.warning("will try again until it works: %s", error)
-                trouble = str(error)
-                connection.close()
-                pulse.fail(error)
-                canary.start_if_due()
-                time.sleep(1)
-            except Exception as error:
-                logger.exception("a pass failed, will try again")
-                pulse.fail(error)
-                time.sleep(TIDY_SECONDS)
+            failures = failures_of(rounds.pass_once)
+            failures += failures_of(partial(pulse.end, [*failures, *of_store.failures]))
+            canary.start_if_due()
+            if not failures:
+                failures = failures_of(partial(self._wait, rounds.pause_seconds))
+            troubles.note(failures)
+            if failures:
+                time.sleep(RETRY_SECONDS)
 
-    def _wait(self, seconds: float | None = None) -> None:
+    def _wait(self, seconds: float | None) -> None:
         """Until a run takes a container from the pool, or it is time to tidy up."""
         with connection.cursor() as cursor:
             cursor.execute(f"SET application_name = '{keeper.APPLICATION}'")
@@ -107,9 +88,7 @@ class Command(BaseCommand):
             # Whoever claimed between the refill and this line was not heard: look once more.
             if not keeper.can_refill():
                 with connection.wrap_database_errors:
-                    heard = cursor.connection.notifies(
-                        timeout=seconds or TIDY_SECONDS, stop_after=1
-                    )
+                    heard = cursor.connection.notifies(timeout=seconds, stop_after=1)
                     is_claimed = bool(list(heard))
                 if is_claimed and SandboxContainer.objects.warm().exists():
                     time.sleep(FIRST_SECONDS)

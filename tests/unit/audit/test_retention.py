@@ -194,13 +194,36 @@ def test_it_goes_in_batches_and_past_what_has_to_stay(
     assert verify()[0]
 
 
-def test_what_the_time_does_not_suffice_for_is_left_for_the_next_time(make_old: Make) -> None:
-    make_old(31)
+def test_what_the_time_does_not_suffice_for_is_left_for_the_next_time(
+    make_old: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for days in range(31, 36):
+        make_old(days)
     chain.link()
     left = retention.prune(seconds=-1)
-    assert (left.executions, left.is_complete) == (0, False)
+    assert (left.executions, left.files, left.is_complete) == (2, 2, False)
     done = retention.prune()
-    assert (done.executions, done.is_complete) == (1, True)
+    assert (done.executions, done.is_complete) == (3, True)
+
+
+def test_a_look_that_finds_nothing_is_complete_however_long_it_takes(make_old: Make) -> None:
+    make_old(1)
+    chain.link()
+    assert retention.prune(seconds=-1).is_complete
+
+
+def test_the_row_of_a_file_stays_as_long_as_its_execution(
+    make_old: Make, settings: Settings
+) -> None:
+    run = make_old(31)
+    file = SandboxFile.objects.get(session=run.session)
+    settings.AUDIT_KEEP_EXECUTIONS_DAYS = 0
+    prune()
+    assert SandboxFile.objects.filter(pk=file.pk).exists()
+    settings.AUDIT_KEEP_EXECUTIONS_DAYS = 20
+    prune()
+    assert not SandboxFile.objects.filter(pk=file.pk).exists()
 
 
 @pytest.mark.django_db(transaction=True)

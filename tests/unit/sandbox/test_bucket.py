@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
 
 import boto3
 import pytest
@@ -12,15 +14,18 @@ from moto.server import ThreadedMotoServer
 from pytest_django import Settings
 
 from audit.models import SandboxFile
-from sandbox import keeper, services, store
+from sandbox import readiness, services, store, store_keeper
 from sandbox.errors import SandboxFileNotFound, StoreUnavailable
+from sandbox.parts import OK, Part
 from sandbox.services import Caller
 from sandbox.store.backends import _bucket
 from tests.fakes.engine import FakeEngine
 from tests.unit.sandbox.helpers import run
 
 NAME, PREFIX = "interpreter", "of/librechat"
-KEY = "ab/abc/file"
+SESSION = "abc".ljust(21, "x")
+KEY = f"ab/{SESSION}/{'file':x<21}"
+OTHER = f"ab/{SESSION}/{'other':x<21}"
 
 
 @pytest.fixture
@@ -91,12 +96,12 @@ def test_a_discarded_file_leaves_nothing(bucket: Objects) -> None:
 
 def test_files_of_others_and_of_other_sessions_stay(bucket: Objects) -> None:
     bucket.client.put_object(Bucket=NAME, Key="ab/abc/file", Body=b"somebody's")
-    for key in (KEY, "ab/abc/other", "ab/abcd/file"):
+    for key in (KEY, OTHER, f"ab/{SESSION}d/file"):
         kept(key=key)
     store.delete_file(KEY)
     store.delete_file(KEY)
-    store.delete_session("abc")
-    assert bucket.keys() == ["ab/abc/file", f"{PREFIX}/ab/abcd/file"]
+    store.delete_session(SESSION)
+    assert bucket.keys() == ["ab/abc/file", f"{PREFIX}/ab/{SESSION}d/file"]
 
 
 def test_what_is_missing_is_told_from_a_broken_store(bucket: Objects, settings: Settings) -> None:
@@ -121,11 +126,11 @@ def test_a_server_that_is_down_is_reported(bucket: Objects, settings: Settings) 
 
 def test_only_old_bytes_are_expected_to_have_a_row(bucket: Objects) -> None:
     kept()
-    assert list(store.kept_long_ago()) == []
+    assert list(chain.from_iterable(store.kept_long_ago())) == []
     later = datetime.now(UTC) + timedelta(seconds=store.ABANDONED_SECONDS + 2)
-    kept(key="ab/abc/other")
+    kept(key=OTHER)
     with time_machine.travel(later):
-        assert sorted(store.kept_long_ago()) == [KEY, "ab/abc/other"]
+        assert sorted(chain.from_iterable(store.kept_long_ago())) == [KEY, OTHER]
 
 
 def test_a_sessions_files_live_in_the_bucket(
@@ -143,8 +148,34 @@ def test_a_sessions_files_live_in_the_bucket(
         assert stream.read() == b"two"
     services.delete_file(alice, session_id, file.pk, services.NO_SCOPE)
     assert len(bucket.keys()) == 1
-    kept(key=f"{session_id[:2]}/{session_id}/orphan")
+    kept(key=f"{session_id[:2]}/{session_id}/{'orphan':x<21}")
     later = datetime.now(UTC) + timedelta(seconds=store.ABANDONED_SECONDS + 2)
     with time_machine.travel(later, tick=False):
-        assert keeper.sweep_store() == 1
+        assert store_keeper.sweep() == 1
     assert len(bucket.keys()) == 1
+
+
+@pytest.mark.django_db
+def test_without_a_prefix_what_others_have_in_the_bucket_is_not_swept(
+    bucket: Objects, settings: Settings
+) -> None:
+    settings.SANDBOX_S3_PREFIX = ""
+    _bucket.cache_clear()
+    kept()
+    others = ["backup.tar", "some/other/thing", f"of/librechat/{KEY}", f"cd/{SESSION}/{'f':x<21}"]
+    for key in others:
+        bucket.client.put_object(Bucket=NAME, Key=key, Body=b"somebody's")
+    later = datetime.now(UTC) + timedelta(seconds=store.ABANDONED_SECONDS + 2)
+    with time_machine.travel(later, tick=False):
+        assert store_keeper.sweep() == 1
+    assert sorted(bucket.keys()) == sorted(others)
+
+
+def test_a_bucket_that_does_not_answer_is_not_ready(
+    bucket: Objects, settings: Settings, store_dir: Path
+) -> None:
+    assert readiness.ask_store() == {Part.STORE: OK}
+    settings.SANDBOX_S3_BUCKET = "gone"
+    assert readiness.ask_store() == {Part.STORE: "failing"}
+    settings.SANDBOX_S3_BUCKET, settings.SANDBOX_S3_ENDPOINT = NAME, "http://127.0.0.1:1"
+    assert readiness.ask_store() == {Part.STORE: "failing"}

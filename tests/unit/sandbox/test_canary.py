@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
+from pytest_django import Settings
 
 from audit.models import Execution, Report, SandboxContainer, SandboxFile, SandboxSession
 from keys.models import APIKey
 from keys.models.api_key import CHECK
-from sandbox import canary, pool
+from keys.quotas import QUOTAS
+from sandbox import canary, pool, store, store_keeper
 from sandbox.errors import AtCapacity, ImageMissing, SandboxError, StoreUnavailable
 from sandbox.parts import Part
 from sandbox.services import Caller, RunRequest, execute
@@ -108,17 +112,42 @@ def test_an_engine_that_is_down(fake: FakeEngine) -> None:
     assert canary.check().word == "ok"
 
 
+@pytest.mark.parametrize("clear", [store_keeper.tidy, lambda: call_command("reapsessions")])
 def test_what_a_killed_check_has_left_is_cleared_away_later(
-    fake: FakeEngine, store_dir: Path
+    fake: FakeEngine, store_dir: Path, settings: Settings, clear: Callable[[], None]
 ) -> None:
+    settings.HEALTH_RUN_SECONDS = 0
     key = APIKey.objects.create(name="Health check", prefix=CHECK + "killed")
     execute(Caller(key=key), RunRequest(language="py", code="open('a', 'w').write('b')"))
-    canary.check()
+    clear()
     assert Execution.objects.filter(key=key).exists()
 
     APIKey.objects.update(created_at=timezone.now() - timedelta(hours=1))
-    canary.check()
+    clear()
     assert left(store_dir) == []
+
+
+def test_a_store_that_is_down_is_told_whatever_is_left(
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> None:
+        raise StoreUnavailable("down")
+
+    execute(
+        Caller(key=APIKey.objects.create(name="Health check", prefix=CHECK + "killed")),
+        RunRequest(language="py", code="open('a', 'w').write('b')"),
+    )
+    APIKey.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    monkeypatch.setattr(store, "delete_session", fail)
+    assert canary.check().part == Part.STORE
+    assert Report.objects.get(name=Report.Name.CANARY).content["part"] == "store"
+
+
+def test_the_servers_quotas_are_not_for_it(fake: FakeEngine, settings: Settings) -> None:
+    for quota in QUOTAS:
+        setattr(settings, quota.setting, 1)
+    for _ in range(2):
+        assert canary.check().word == "ok"
 
 
 def test_others_are_left_alone(fake: FakeEngine, alice: Caller) -> None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -158,6 +158,44 @@ def test_one_that_is_missing_for_a_moment_is_not_dead(session: SandboxSession) -
         # Long enough.
         patient.missing[worker_number] -= 3600
         assert patient.end_leases_of_dead() == 1
+
+
+def test_a_new_connection_may_lead_to_a_standby_that_knows_nobody_yet(
+    session: SandboxSession,
+) -> None:
+    with worker(session) as (process, token):
+        waiting(session, token)
+        process.kill()
+        process.wait()
+        wait_until(lambda: not locks())
+        census = at_once()
+        census.settled_seconds = 3600
+        # As if its own connection had been there for that long.
+        assert census.end_leases_of_dead() == 0
+        census._settled_at -= 3600
+        connection.close()
+        assert census.end_leases_of_dead() == 0
+        census._settled_at -= 3600
+        assert census.end_leases_of_dead() == 1
+
+
+def test_after_an_error_it_settles_again(
+    session: SandboxSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting(session, "00000001" + MARK)
+    SandboxSession.objects.update(
+        lease_token="00000001" + MARK, lease_expires_at=timezone.now() + timedelta(hours=1)
+    )
+    census = Census(absence_seconds=0, settled_seconds=3600)
+    assert census.end_leases_of_dead() == 0
+    census._settled_at -= 3600
+    with monkeypatch.context() as patched:
+        patched.setattr("sandbox.census.ALIVE", "SELECT no_such_column")
+        with pytest.raises(DatabaseError):
+            census.end_leases_of_dead()
+    assert census.end_leases_of_dead() == 0
+    census._settled_at -= 3600
+    assert census.end_leases_of_dead() == 1
 
 
 def test_a_worker_whose_connection_is_cut_makes_another(session: SandboxSession) -> None:

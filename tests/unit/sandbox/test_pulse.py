@@ -31,11 +31,11 @@ def test_a_pass_that_fails_is_told_and_one_that_works_again() -> None:
     keeper.begin()
     keeper.end()
     assert said() == ("keeper", "ok")
-    keeper.fail(ImageMissing("gone"))
+    keeper.end([OperationalError("away"), ImageMissing("gone"), RuntimeError("odd")])
     assert said() == ("image", "missing")
     keeper.end()
     assert said() == ("keeper", "ok")
-    keeper.fail(RuntimeError("odd"))
+    keeper.end([RuntimeError("odd")])
     assert said() == ("keeper", "failing")
 
 
@@ -44,7 +44,7 @@ def test_it_is_not_written_with_each_pass() -> None:
     keeper.end()
     with CaptureQueriesContext(connection) as queries:
         keeper.end()
-        keeper.fail(OperationalError("away"))
+        keeper.end([OperationalError("away")])
     assert not queries
 
 

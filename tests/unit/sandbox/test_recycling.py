@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from audit.models import Execution, SandboxContainer, SandboxSession
 from keys.models import APIKey
-from sandbox import keeper, store
+from sandbox import keeper, pool
 from sandbox.engines.base import Attachment
 from sandbox.errors import SandboxError
 from sandbox.runner.protocol import CONTROL, parse_control
@@ -149,19 +149,24 @@ def test_dead_ones_are_discarded_until_a_new_one_serves(
 
 
 def test_a_session_that_ended_gives_its_container_up_only_while_it_has_it(
-    alice: Caller, monkeypatch: pytest.MonkeyPatch
+    alice: Caller, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The keeper found it idle; then another session claimed it."""
-    first = run(alice, WRITE)
+    settings.SANDBOX_RECYCLE = False
+    for _ in range(2):
+        run(alice, WRITE)
     SandboxSession.objects.update(expires_at=timezone.now())
-    claimed = SandboxContainer.objects.filter(session=first.session)
+    ended: list[SandboxContainer] = []
 
-    def claim(session_id: str) -> None:
-        claimed.update(state=State.LEASED)
+    def claim(container: SandboxContainer, _: str) -> None:
+        """The other one, while the keeper ends this one."""
+        ended.append(container)
+        SandboxContainer.objects.idle().update(state=State.LEASED)
 
-    monkeypatch.setattr(store, "delete_session", claim)
+    monkeypatch.setattr(pool, "discard", claim)
     keeper.reap_sessions()
-    assert SandboxContainer.objects.get().ended_at is None
+    assert len(ended) == 1
+    assert SandboxContainer.objects.get(state=State.LEASED) not in ended
 
 
 def test_nothing_is_written_into_a_container_before_it_is_empty(

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ import pytest
 from sandbox import spool, store
 from sandbox.errors import SandboxFileNotFound, StoreUnavailable
 
-KEY = "ab/abc/file"
+SESSION, OTHER = "abc".ljust(21, "x"), "abd".ljust(21, "x")
+KEY = f"ab/{SESSION}/{'file':x<21}"
+FRESH = f"ab/{SESSION}/{'fresh':x<21}"
 
 
 def incoming(data: bytes = b"hello") -> store.IncomingFile:
@@ -71,12 +74,12 @@ def test_deleting_twice_is_no_error(store_dir: Path) -> None:
 
 def test_only_old_bytes_are_expected_to_have_a_row(store_dir: Path) -> None:
     incoming().keep(KEY)
-    incoming().keep("ab/abc/fresh")
+    incoming().keep(FRESH)
     spooled = incoming()
     long_ago = time.time() - store.ABANDONED_SECONDS - 1
     for name in (store_dir / KEY, spooled._file.name):
         os.utime(name, (long_ago, long_ago))
-    assert list(store.kept_long_ago()) == [KEY]
+    assert list(chain.from_iterable(store.kept_long_ago())) == [KEY]
     spooled.discard()
 
 
@@ -88,6 +91,23 @@ from sandbox import spool
 print("there", flush=True)
 time.sleep(60)
 """
+
+
+def test_what_others_have_in_the_directory_is_no_kept_file(store_dir: Path) -> None:
+    others = ["a", "ab/b", "ab/abc/c", f"cd/{SESSION}/{'d':x<21}", f"ab/{SESSION}/e"]
+    others.append(f"ab/{SESSION}/{'f':x<21}/{'g':x<21}")
+    incoming().keep(KEY)
+    for name in others:
+        path = store_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (store_dir / "cd/empty").mkdir()
+    long_ago = time.time() - store.ABANDONED_SECONDS - 1
+    for name in (KEY, *others):
+        os.utime(store_dir / name, (long_ago, long_ago))
+    assert list(chain.from_iterable(store.kept_long_ago())) == [KEY]
+    store.sweep_directories()
+    assert (store_dir / "cd/empty").exists()
 
 
 def test_what_a_killed_process_was_receiving_is_swept_and_nothing_else(store_dir: Path) -> None:
@@ -130,12 +150,12 @@ def meanwhile(action: Callable[[], object]) -> Iterator[None]:
 
 def test_a_session_without_files_leaves_no_directory(store_dir: Path) -> None:
     incoming().keep(KEY)
-    incoming().keep("ab/other/file")
+    incoming().keep(f"ab/{OTHER}/file")
     store.delete_file(KEY)
     (spooled := incoming()).close()
     store.sweep_directories()
     assert not (store_dir / KEY).parent.exists()
-    assert (store_dir / "ab/other/file").read_bytes() == b"hello"
+    assert (store_dir / f"ab/{OTHER}/file").read_bytes() == b"hello"
     spooled.keep(KEY)
     assert (store_dir / KEY).exists()
 
@@ -143,7 +163,7 @@ def test_a_session_without_files_leaves_no_directory(store_dir: Path) -> None:
 def test_a_directory_that_is_swept_from_under_a_file_is_made_again(store_dir: Path) -> None:
     with meanwhile(store.sweep_directories):
         for number in range(300):
-            incoming().keep(f"ab/session-{number}/file")
+            incoming().keep(f"ab/ab{number:019}/file")
     assert len(files(store_dir)) == 300
 
 
@@ -152,13 +172,13 @@ def test_a_look_through_the_store_puts_up_with_what_is_deleted_meanwhile(store_d
 
     def come_and_go() -> None:
         for session_id in sessions:
-            incoming().keep(f"ab/{session_id}/file")
+            incoming().keep(f"ab/{session_id}/{session_id}")
         for session_id in sessions:
             store.delete_session(session_id)
 
     with meanwhile(come_and_go):
         for _ in range(200):
-            assert list(store.kept_long_ago()) == []
+            assert list(chain.from_iterable(store.kept_long_ago())) == []
 
 
 def test_a_directory_that_is_swept_before_it_is_held_is_made_again(

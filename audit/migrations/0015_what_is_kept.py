@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0013_report"),
+        ("audit", "0014_always_candidates"),
     ]
 
     operations = [

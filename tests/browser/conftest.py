@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,20 @@ QUIET = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pictures", metavar="DIRECTORY", help="where the README's pictures go")
+
+
+@pytest.fixture
+def picture(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Page, str], None]:
+    """Keeps what a page looks like: `script/test tests/browser -k picture --pictures docs` renews
+    the pictures of the README and the pages in docs."""
+    directory = Path(request.config.getoption("--pictures", default=None) or tmp_path)
+
+    def keep(page: Page, name: str) -> None:
+        path = directory / f"{name}.png"
+        page.screenshot(path=path, animations="disabled")
+        assert path.stat().st_size > 20_000
+
+    return keep
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -154,13 +153,10 @@ def test_an_empty_installation_tells_how_to_connect(admin: Page) -> None:
     expect(admin.locator("[name=name]")).to_be_visible()
 
 
-def test_the_picture_for_the_readme(
-    dashboard: Callable[[str], Page], request: pytest.FixtureRequest, tmp_path: Path
+def test_the_picture(
+    dashboard: Callable[[str], Page], picture: Callable[[Page, str], None]
 ) -> None:
-    """`script/test tests/browser/test_dashboard.py -k picture --pictures docs` renews it."""
     page = dashboard("month")
     page.set_viewport_size({"width": PICTURE[0], "height": PICTURE[1]})
-    pictures = Path(request.config.getoption("--pictures", default=None) or tmp_path)
-    page.screenshot(path=pictures / "dashboard.png", animations="disabled")
+    picture(page, "dashboard")
     assert Execution.objects.count() == 6000
-    assert (pictures / "dashboard.png").stat().st_size > 50_000

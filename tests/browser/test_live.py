@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -176,3 +177,12 @@ def test_it_fits_any_screen_in_light_and_dark(live: Page, width: int) -> None:
             "e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]"
         )
         assert text[0] != text[1]
+
+
+def test_the_picture(live: Page, picture: Callable[[Page, str], None]) -> None:
+    code = "import time\nfor row in range(40):\n    print('row', row)\n    time.sleep(1)"
+    write(make_run(code=code), "".join(f"row {number}\n" for number in range(6)))
+    write(make_run(user="ben", language="bash", code="curl https://example.com"), "", "curl: (6)\n")
+    expect(live.get_by_role("status")).to_have_text("2 runs")
+    live.set_viewport_size({"width": 1280, "height": 720})
+    picture(live, "live")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,21 @@ def test_without_a_key_it_leads_to_where_one_is_made(admin: Page) -> None:
     admin.get_by_role("link", name="Playground").click()
     admin.get_by_role("link", name="Issue one").click()
     expect(admin).to_have_url(re.compile("/admin/keys/apikey/add/"))
+
+
+TABLE = """
+import csv, statistics
+
+sales = {"Jan": 10, "Feb": 14, "Mar": 13}
+print("on average", round(statistics.mean(sales.values()), 2))
+with open("sales.csv", "w") as file:
+    csv.writer(file).writerows(sales.items())
+"""
+
+
+def test_the_picture(playground: Page, picture: Callable[[Page, str], None]) -> None:
+    playground.locator("[name=user]").fill("65f0c0ffee0123456789abcd")
+    run(playground, TABLE.strip())
+    expect(playground.get_by_role("status")).to_have_text(re.compile("Status 200 after"))
+    playground.set_viewport_size({"width": 1280, "height": 1500})
+    picture(playground, "playground")

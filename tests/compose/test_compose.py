@@ -1,5 +1,5 @@
 """`docker compose up` as an operator runs it, in a copy of the checkout: built, started, used
-through its port, restarted piece by piece, taken down and up again."""
+through its port, restarted piece by piece, saved and restored, updated, taken down and up again."""
 
 from __future__ import annotations
 
@@ -347,6 +347,21 @@ def test_a_backup_brings_everything_back(project: Project, tmp_path: Path) -> No
     # What came after the backup is not in it.
     fresh = project.run("", session_id=later["session_id"])
     assert fresh["session_id"] != later["session_id"]
+
+
+def test_an_update_keeps_the_data(project: Project) -> None:
+    before = project.run("open('kept.txt', 'w').write('kept')")
+    old = project.container("api")["Image"]
+    # As a newer version of ours comes.
+    module = project.directory / "sandbox" / "__init__.py"
+    module.write_text(module.read_text() + "VERSION = 'newer'\n")
+    project("build", "migrate", "api", "keeper")
+    project.up()
+    assert project.container("api")["Image"] == project.container("keeper")["Image"] != old
+    found = project("exec", "-T", "api", "python", "-c", "import sandbox; print(sandbox.VERSION)")
+    assert found == "newer\n"
+    answer = project.run("print(open('kept.txt').read())", session_id=before["session_id"])
+    assert answer["stdout"] == "kept\n"
 
 
 def test_taken_down_it_leaves_no_container_and_comes_back_with_everything(

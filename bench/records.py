@@ -12,29 +12,13 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from audit.steps import STEPS as STEPS_OF_REQUEST
 from bench.summary import percentile
 
 POLL_SECONDS = 0.05
 # "program" is the program's own time, a part of "run".
-STEPS = (
-    "auth",
-    "parse",
-    "session",
-    "turn",
-    "inputs",
-    "claim",
-    "queue",
-    "audit",
-    "start",
-    "attach",
-    "reset",
-    "files_in",
-    "run",
-    "program",
-    "collect",
-    "store",
-    "total",
-)
+_BEFORE = STEPS_OF_REQUEST.index("run") + 1
+STEPS = (*STEPS_OF_REQUEST[:_BEFORE], "program", *STEPS_OF_REQUEST[_BEFORE:], "total")
 
 
 class NotReady(Exception):

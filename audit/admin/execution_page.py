@@ -13,29 +13,12 @@ from audit.admin.records import duration, link, quoted, size
 from audit.admin.seeing import may_download, scope
 from audit.highlighting import highlighted
 from audit.models import Execution, SandboxFile
+from audit.steps import STEPS
 from keys.visible import visible
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-# In the order in which a request goes through them, which the database does not keep.
-STEPS = (
-    "auth",
-    "parse",
-    "session",
-    "turn",
-    "inputs",
-    "claim",
-    "queue",
-    "audit",
-    "start",
-    "attach",
-    "reset",
-    "files_in",
-    "run",
-    "collect",
-    "store",
-)
 LISTED_FILES = 200
 LISTED_RUNS = 10
 

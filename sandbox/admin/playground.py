@@ -16,8 +16,8 @@ from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.response import Response
 
-from audit.admin.execution_page import STEPS
 from audit.models import Execution, SandboxFile
+from audit.steps import STEPS
 from keys.models import APIKey, KeyScope
 from keys.permissions import NotInScope
 from sandbox import services

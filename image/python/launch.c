@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x030C0000
@@ -244,14 +245,16 @@ static PyObject *scout(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* populate(pages): have ready what a scout has touched. */
-static PyObject *populate(PyObject *self, PyObject *pages)
+/* populate(pages, descriptor): have ready what a scout has touched, until the descriptor can be
+ * read. */
+static PyObject *populate(PyObject *self, PyObject *args)
 {
-    char *ranges;
+    const char *ranges;
     Py_ssize_t size;
-    if (PyBytes_AsStringAndSize(pages, &ranges, &size) < 0)
+    int descriptor;
+    if (!PyArg_ParseTuple(args, "y#i", &ranges, &size, &descriptor))
         return NULL;
-    populate_pages(ranges, (size_t)size);
+    populate_pages(ranges, (size_t)size, descriptor);
     Py_RETURN_NONE;
 }
 
@@ -263,6 +266,8 @@ static int outlive(void *process)
 {
     close_range(0, ~0U, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* The kernel interrupts this work late, and the report on the run is made meanwhile. */
+    setpriority(PRIO_PROCESS, 0, 19);
     while (getppid() == (pid_t)(intptr_t)process)
         pause();
     return 0;
@@ -551,7 +556,7 @@ static PyObject *run_module_as_main(PyObject *self, PyObject *args)
 static PyMethodDef methods[] = {
     {"configure", configure, METH_VARARGS, NULL},
     {"keep", keep, METH_VARARGS, NULL},
-    {"populate", populate, METH_O, NULL},
+    {"populate", populate, METH_VARARGS, NULL},
     {"_run_module_as_main", run_module_as_main, METH_VARARGS, NULL},
     {"scout", scout, METH_NOARGS, NULL},
     {"show", show, METH_VARARGS, NULL},

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,6 +29,8 @@
 #define ENTRIES 512
 /* More than a small program touches: what each page costs is memory. */
 #define MOST_PAGES 8192
+/* To have so many ready takes less than a millisecond. */
+#define PAGES_AT_ONCE 128
 
 struct range {
     uint64_t start, size;
@@ -108,12 +111,33 @@ void report_pages(int descriptor)
     /* The process ends now, and all that is open with it. */
 }
 
-void populate_pages(const char *ranges, size_t size)
+static int is_awaited(int descriptor)
+{
+    struct pollfd work = {.fd = descriptor, .events = POLLIN};
+    return poll(&work, 1, 0) > 0;
+}
+
+void populate_pages(const char *ranges, size_t size, int descriptor)
 {
     struct range range;
+    uint64_t pages = 0;
     for (; size >= sizeof range; ranges += sizeof range, size -= sizeof range) {
         memcpy(&range, ranges, sizeof range);
-        /* An older kernel cannot, or there is nothing at this place in this process. */
-        madvise((void *)(uintptr_t)range.start, range.size, (int)range.advice);
+        /* A library may have complained, on the same way. */
+        if (range.size > MOST_PAGES * PAGE)
+            return;
+        while (range.size > 0) {
+            if (pages == 0) {
+                if (is_awaited(descriptor))
+                    return;
+                pages = PAGES_AT_ONCE;
+            }
+            uint64_t part = range.size < pages * PAGE ? range.size : pages * PAGE;
+            /* An older kernel cannot, or there is nothing at this place in this process. */
+            madvise((void *)(uintptr_t)range.start, part, (int)range.advice);
+            range.start += part;
+            range.size -= part;
+            pages -= (part + PAGE - 1) / PAGE;
+        }
     }
 }

@@ -46,9 +46,10 @@ class Launcher:
         # What `scout` has found out.
         self.pages = b""
 
-    def prepare(self) -> None:
-        """What a fresh interpreter has anew, done while nobody waits for it."""
-        self._launch.populate(self.pages)
+    def prepare(self, work: int) -> None:
+        """What a fresh interpreter has anew, done while nobody waits for it: as soon as there is
+        something to read at `work`, only what cannot be left out."""
+        self._launch.populate(self.pages, work)
         # `random` sees to itself.
         if numpy := self._modules.get("numpy.random"):
             numpy.seed()

@@ -113,15 +113,17 @@ class Zygote:
     def _scout(self) -> None:
         """Without what it finds out, programs are slower, and nothing else."""
         heard, tell = os.pipe2(os.O_CLOEXEC)
-        with open(heard, "rb") as file:
-            try:
-                pid = os.fork()
-            except OSError:
-                os.close(tell)
-                return
-            if pid == 0:
-                self._in_child(lambda: scout(tell, self._launcher))
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(heard)
             os.close(tell)
+            return
+        if pid == 0:
+            # It has no file to close on its way out of here: it has closed all of them by then.
+            self._in_child(lambda: scout(tell, self._launcher))
+        os.close(tell)
+        with open(heard, "rb") as file:
             self._launcher.pages = file.read()
         os.waitpid(pid, 0)
 
@@ -293,7 +295,7 @@ class Zygote:
         raise BecameProgram
 
     def _become_something(self, work: socket.socket) -> None:
-        self._launcher.prepare()
+        self._launcher.prepare(work.fileno())
         kind, descriptors, _, _ = socket.recv_fds(work, MAX_MESSAGE, 8)
         work.close()
         if kind == CLIENT:

@@ -129,9 +129,25 @@ def test_another_process_gets_the_same_pages_with_what_was_in_them(
 
     def populate_and_tell(tell: int) -> None:
         assert memory.own() == set()
-        pages.populate_pages(ranges, ctypes.c_size_t(len(ranges)))
+        pages.populate_pages(ranges, ctypes.c_size_t(len(ranges)), -1)
         assert memory.own() == TOUCHED
         assert {memory.read(number) for number in range(PAGES)} == {b"before"}
+        os.write(tell, b"done")
+
+    assert in_child(populate_and_tell) == b"done"
+
+
+def test_nothing_is_made_ready_for_who_is_waited_for(pages: ctypes.CDLL, memory: Memory) -> None:
+    ranges = scout(pages, memory)
+
+    def populate_and_tell(tell: int) -> None:
+        heard, work = os.pipe()
+        os.write(work, b"work")
+        pages.populate_pages(ranges, ctypes.c_size_t(len(ranges)), heard)
+        assert memory.own() == set()
+        assert os.read(heard, 4) == b"work"
+        pages.populate_pages(ranges, ctypes.c_size_t(len(ranges)), heard)
+        assert memory.own() == TOUCHED
         os.write(tell, b"done")
 
     assert in_child(populate_and_tell) == b"done"
@@ -140,10 +156,16 @@ def test_another_process_gets_the_same_pages_with_what_was_in_them(
 def test_ranges_of_nothing_and_half_a_range_do_no_harm(pages: ctypes.CDLL, memory: Memory) -> None:
     nothing = RANGE.pack(PAGE, PAGE, FOR_WRITING) + RANGE.pack(memory.start, PAGE, 12_345)
     half = RANGE.pack(memory.start + 7 * PAGE, PAGE, FOR_WRITING)
+    text = b"a warning instead of any range, and another one"
 
     def populate_and_tell(tell: int) -> None:
-        for ranges, expected in ((b"", set()), (nothing + half[:-1], set()), (half, {7})):
-            pages.populate_pages(ranges, ctypes.c_size_t(len(ranges)))
+        for ranges, expected in (
+            (b"", set()),
+            (text, set()),
+            (nothing + half[:-1], set()),
+            (half, {7}),
+        ):
+            pages.populate_pages(ranges, ctypes.c_size_t(len(ranges)), -1)
             assert memory.own() == expected
         os.write(tell, b"done")
 

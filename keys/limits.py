@@ -14,6 +14,7 @@ from django.conf import settings
 
 if TYPE_CHECKING:
     from keys.models import APIKey
+    from keys.models.credential import Credential
 
 Number = int | float
 
@@ -43,9 +44,10 @@ class Limit:
         value: Number = getattr(settings, self.setting)
         return value
 
-    def in_force(self, key: APIKey | None) -> Number:
-        own: Number | None = getattr(key.credential, self.name) if key else None
-        return self.number(self.of_server if own is None else min(own, self.of_server))
+    def in_force(self, credential: Credential | None) -> Number:
+        own: Number | None = getattr(credential, self.name) if credential else None
+        of_server = self.of_server
+        return self.number(of_server if own is None else min(own, of_server))
 
     def refusal(self, value: Number) -> str:
         """Why a key cannot have this value; empty if it can."""
@@ -110,7 +112,8 @@ class Limits:
     @classmethod
     def of(cls, key: APIKey | None = None) -> Self:
         """Of the server, where no key is given."""
-        in_force: dict[str, Any] = {limit.name: limit.in_force(key) for limit in LIMITS}
+        credential = key.credential if key else None
+        in_force: dict[str, Any] = {limit.name: limit.in_force(credential) for limit in LIMITS}
         return cls(**in_force)
 
     def of_container(self) -> str:

@@ -68,7 +68,8 @@ def of_use(key: APIKey | None, image_name: str = "") -> dict[str, str]:
     none: a key with limits of its own takes no container from there, and one with an image of its
     own only those of that image."""
     name = images.of_key(key) if key else image_name
-    return {"image": image(name), "limits": Limits.of(key).of_container()}
+    limits = key.limits if key else Limits.of()
+    return {"image": image(name), "limits": limits.of_container()}
 
 
 def sizes() -> dict[str, int]:

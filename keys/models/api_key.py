@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Mapping
+from copy import copy
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
+from django.utils.functional import cached_property
 
-from keys.limits import Number
+from keys.limits import Limits, Number
 from keys.models.credential import Credential, all_scopes
 from keys.models.issuer import Issuer
 from keys.secret import PREFIX_LENGTH, digest, new_secret, prefix_of, random_text
@@ -21,8 +23,12 @@ TENANT = "jwt-"
 # The server's own, for a moment, to see that runs work.
 CHECK = "canary-"
 UNKNOWN = "0" * 64
-# Asked by each request, and written out because to compose it takes longer than to answer it.
-BY_PREFIX = "SELECT * FROM keys_apikey WHERE prefix = %s"
+# Asked by each request: to read and to make an object of all columns takes longer than all else
+# that is done to let somebody in. A row that is changed, by whomever, has another version.
+VERSION = "SELECT xmin::text || ctid::text FROM keys_apikey WHERE prefix = %s"
+WITH_VERSION = "SELECT *, xmin::text || ctid::text AS version FROM keys_apikey WHERE prefix = %s"
+# How many keys a process remembers, before it begins anew.
+MOST_REMEMBERED = 1000
 
 Kind = Literal["key", "tenant", "network"]
 State = Literal["usable", "expired", "revoked", "off"]
@@ -94,8 +100,9 @@ class APIKey(Credential):
     revoked_at = models.DateTimeField("revoked", null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField("last used", null=True, blank=True, editable=False)
 
-    # Not a column: only the instance that made it knows it, for as long as it lives.
+    # Not columns. The secret only the instance knows that made it, for as long as it lives.
     secret: str = ""
+    version: str
 
     objects = APIKeyQuerySet.as_manager()
 
@@ -164,13 +171,36 @@ class APIKey(Credential):
         prefix = prefix_of(secret)
         if not prefix:
             return None
-        key = next(iter(cls.objects.raw(BY_PREFIX, [prefix])), None)
+        key = cls._with_prefix(prefix)
         presented = digest(secret)
         is_current = hmac.compare_digest(presented, key.digest if key else UNKNOWN)
         is_former = hmac.compare_digest(presented, key.former_digest if key else UNKNOWN)
         if key is None or not (is_current or (is_former and key.has_former_secret)):
             return None
         return key if key.is_usable else None
+
+    @classmethod
+    def _with_prefix(cls, prefix: str) -> APIKey | None:
+        with connection.cursor() as cursor:
+            cursor.execute(VERSION, [prefix])
+            found = cursor.fetchone()
+        if found is None:
+            return None
+        key = remembered.get(prefix)
+        if key is None or key.version != found[0]:
+            key = next(iter(cls.objects.raw(WITH_VERSION, [prefix])), None)
+            if key is None:
+                return None
+            if len(remembered) >= MOST_REMEMBERED:
+                remembered.clear()
+            remembered[prefix] = key
+        # Each request may change its own.
+        return copy(key)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """In force when they are first asked for."""
+        return Limits.of(self)
 
     @property
     def credential(self) -> Credential:
@@ -221,3 +251,7 @@ class APIKey(Credential):
         stale = models.Q(last_used_at=None) | models.Q(last_used_at__lte=now - USE_RESOLUTION)
         if APIKey.objects.filter(stale, pk=self.pk).update(last_used_at=now):
             self.last_used_at = now
+
+
+# By prefix, as they were read.
+remembered: dict[str, APIKey] = {}

@@ -157,7 +157,7 @@ def _run(
         return keeping.keep_verdict(lease, execution, verdict, clock)
     except Stopped:
         return keeping.keep_verdict(lease, execution, stopped(), clock)
-    limits = Limits.of(execution.key)
+    limits = execution.key.limits
     of_run = run_limits(limits, request.timeout_seconds)
     try:
         with channel:

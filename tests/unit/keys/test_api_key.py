@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.conf import settings
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from keys.models import APIKey
+from keys.models import APIKey, api_key
 
 pytestmark = pytest.mark.django_db
 
@@ -82,18 +83,46 @@ def test_what_is_no_secret_is_refused_without_asking_the_database(
         assert APIKey.authenticate(text) is None
 
 
-def test_an_unknown_prefix_costs_the_same_work_as_a_known_one(
+def test_a_prefix_of_no_key_costs_the_same_work_as_one_in_use(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     _, secret = APIKey.issue(name="LibreChat")
+    APIKey.authenticate(secret)
     wrong = secret[:-1] + ("a" if secret[-1] != "a" else "b")
     for text in (wrong, "lci_" + "a" * 10 + "_" + "a" * 34):
         with django_assert_num_queries(1):
             assert APIKey.authenticate(text) is None
 
 
+def test_a_key_that_was_read_before_is_seen_as_it_is_now() -> None:
+    key, secret = APIKey.issue(name="LibreChat")
+    first = APIKey.authenticate(secret)
+    assert first is not None
+    first.name = "Only of this request"
+    again = APIKey.authenticate(secret)
+    assert again is not None
+    assert (again.name, again.limits.pids) == ("LibreChat", settings.SANDBOX_PIDS)
+    APIKey.objects.filter(pk=key.pk).update(name="Changed", pids=20)
+    changed = APIKey.authenticate(secret)
+    assert changed is not None
+    assert (changed.name, changed.limits.pids) == ("Changed", 20)
+    APIKey.objects.filter(pk=key.pk).update(name="LibreChat", pids=None)
+    assert APIKey.authenticate(secret) == again
+    APIKey.objects.filter(pk=key.pk).delete()
+    assert APIKey.authenticate(secret) is None
+
+
+def test_no_more_keys_are_remembered_than_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_key, "MOST_REMEMBERED", 3)
+    secrets = [APIKey.issue(name="LibreChat")[1] for _ in range(5)]
+    for secret in [*secrets, *secrets]:
+        assert APIKey.authenticate(secret) is not None
+        assert len(api_key.remembered) <= 3
+
+
 def test_a_revoked_key_opens_nothing() -> None:
     key, secret = APIKey.issue(name="LibreChat")
+    assert APIKey.authenticate(secret) == key
     key.revoke()
     assert APIKey.authenticate(secret) is None
     assert key.state == "revoked"

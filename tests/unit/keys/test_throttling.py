@@ -68,7 +68,9 @@ def test_a_right_key_costs_no_statement_more(
 ) -> None:
     for _ in range(6):
         ask(X_API_Key=wrong_for(secret))
-    ask(X_API_Key=secret)
+    for _ in range(2):
+        # Its first use is written down, and then the row is read once more.
+        ask(X_API_Key=secret)
     rows = list(Failure.objects.values())
     with django_assert_num_queries(1):
         ask(X_API_Key=secret)
@@ -98,6 +100,8 @@ def test_an_unknown_prefix_is_treated_as_a_known_one(secret: str) -> None:
             found.append((answer.status_code, kinds))
         return found
 
+    for _ in range(2):
+        ask(X_API_Key=secret)
     assert seen(wrong_for(secret), "198.51.100") == seen(WRONG, "192.0.2")
 
 

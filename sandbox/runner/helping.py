@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,9 @@ from .privileges import become_sandbox_user, become_waiting_helper
 from .protocol import Control
 
 READY, TAKEN = b"r", b"t"
+# What takes down a process's memory cannot be interrupted, and those who pass its answer on may
+# have to wait for the same processor.
+PASS_ON_SECONDS = 0.002
 
 
 class Work(Protocol):
@@ -78,6 +82,7 @@ class Helpers:
     def _do(self, task: Control) -> None:
         become_sandbox_user()
         self._work.do(task)
+        time.sleep(PASS_ON_SECONDS)
 
 
 class Ahead:

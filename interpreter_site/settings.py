@@ -115,6 +115,8 @@ DATABASES["default"] |= {
             "reconnect_timeout": 5,
         },
         "connect_timeout": 5,
+        # See `prepared_cursor`: for the second time that a connection is asked.
+        "prepare_threshold": 1 if env.bool("DATABASE_PREPARE", default=True) else None,
     },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -11,6 +11,9 @@ import psycopg
 from django.db import connection
 
 WRITES = ("INSERT", "UPDATE", "WITH")
+# A column of the answer of a statement that is `unacknowledged` by itself, as a prepared one has to
+# be: what it answers nothing to waits for the disk.
+UNACKNOWLEDGED = "set_config('synchronous_commit', 'off', true)"
 
 
 def give_back_connection() -> None:
@@ -50,7 +53,7 @@ def unacknowledged() -> Iterator[None]:
 def _without_waiting(
     execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
-    if not sql.lstrip().startswith(WRITES):
+    if not sql.lstrip().startswith(WRITES) or UNACKNOWLEDGED in sql:
         return execute(sql, params, many, context)
     # Together they are one transaction and one round trip.
     answer = execute("SET LOCAL synchronous_commit = off;" + sql, params, many, context)

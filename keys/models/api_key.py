@@ -6,7 +6,7 @@ from copy import copy
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
-from django.db import connection, models
+from django.db import models
 from django.utils import timezone
 from django.utils.functional import cached_property
 
@@ -14,6 +14,7 @@ from keys.limits import Limits, Number
 from keys.models.credential import Credential, all_scopes
 from keys.models.issuer import Issuer
 from keys.secret import PREFIX_LENGTH, digest, new_secret, prefix_of, random_text
+from keys.statements import ask
 
 USE_RESOLUTION = timedelta(minutes=1)
 # Neither this nor what begins like the others is a prefix that `issue` can make, so no secret ever
@@ -181,9 +182,7 @@ class APIKey(Credential):
 
     @classmethod
     def _with_prefix(cls, prefix: str) -> APIKey | None:
-        with connection.cursor() as cursor:
-            cursor.execute(VERSION, [prefix])
-            found = cursor.fetchone()
+        found = ask(VERSION, [prefix])
         if found is None:
             return None
         key = remembered.get(prefix)

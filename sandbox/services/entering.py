@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 from django.utils import timezone
 
 from audit.models import Execution, SandboxContainer, SandboxSession
 from audit.models.session import CONTINUED, HINTED, LEASE, TAKE
 from audit.presence import new_token
+from keys.statements import ask
 from sandbox import pool, rows
 from sandbox.claiming import OWN, WARM, Claim, Source
+from sandbox.database import UNACKNOWLEDGED
 from sandbox.services.requests import Caller, RunRequest
 from sandbox.services.sessions import Lease, keep_alive, new, session_lifetime
 
@@ -48,7 +50,9 @@ def continuing(which: str) -> str:
             {rows.insertion(Execution, session_id="taken.id", container_id="own.id", user_id=USER)}
             FROM taken, own
         )
-        SELECT {rows.selected(SandboxSession, "taken")}, {rows.selected(SandboxContainer, "own")}
+        SELECT
+            {rows.selected(SandboxSession, "taken")}, {rows.selected(SandboxContainer, "own")},
+            {UNACKNOWLEDGED}
         FROM taken LEFT JOIN own ON true
     """  # noqa: S608 - of constants
 
@@ -63,7 +67,10 @@ def creating() -> str:
         ), noted AS (
             {rows.insertion(Execution, container_id="warm.id")} FROM warm
         )
-        SELECT {rows.selected(SandboxContainer, "warm")}, pg_notify(%(channel)s, '') FROM warm
+        SELECT
+            {rows.selected(SandboxContainer, "warm")}, pg_notify(%(channel)s, ''),
+            {UNACKNOWLEDGED}
+        FROM warm
     """  # noqa: S608 - of constants
 
 
@@ -105,7 +112,7 @@ def _create(caller: Caller, execution: Execution, *, hint: str = "") -> Entered:
     found = _ask(creating(), values, caller)
     rows.mark_as_inserted(session)
     execution.session = session
-    claim = _noted(execution, Source.POOL, found[:-1] if found else None)
+    claim = _noted(execution, Source.POOL, found[:-2] if found else None)
     return Entered(session, Lease(session, is_first=True), claim)
 
 
@@ -153,7 +160,7 @@ def _take(which: str, caller: Caller, execution: Execution, **named: str) -> Ent
     session = rows.instance(SandboxSession, found[:width])
     execution.session = session
     execution.user_id = execution.user_id or session.user_id
-    own = found[width:]
+    own = found[width:-1]
     claim = _noted(execution, Source.SESSION, own if own[0] else None)
     return Entered(session, Lease(session), claim)
 
@@ -172,7 +179,4 @@ def _noted(execution: Execution, source: Source, found: tuple[Any, ...] | None) 
 
 
 def _ask(statement: str, values: dict[str, Any], caller: Caller) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values | pool.of_use(caller.key))
-        found: tuple[Any, ...] | None = cursor.fetchone()
-        return found
+    return ask(statement, values | pool.of_use(caller.key))

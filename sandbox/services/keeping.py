@@ -6,12 +6,13 @@ import mimetypes
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from audit import recording
 from audit.models import Execution, SandboxFile, SandboxInput, SandboxSession
+from keys.statements import ask
 from sandbox import storage_quotas
 from sandbox.answers import MAX_SKIPPED_NAMES
 from sandbox.channel import RunResult, Skipped
@@ -222,9 +223,7 @@ def _finish(
         "container": ended.claim.container.pk if ended else "",
         "manifest": Jsonb(ended.collected.manifest if ended else {}),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(FINISH, values)
-        held, written = cursor.fetchone()
+    held, written = ask(FINISH, values) or (0, 0)
     if not held:
         raise LeaseLost("Another worker took the session over")
     lease.note_end()

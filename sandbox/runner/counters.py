@@ -1,5 +1,5 @@
-"""What the kernel counts for the container: how often it was at the end of its memory or of its
-processes."""
+"""What the kernel counts: for the container, how often it was at the end of its memory or of its
+processes; for a process, its time."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def oom_kills() -> int:
 def refused_forks() -> int:
     """How many processes or threads were not made, since there were too many."""
     return _read(PIDS, b"max")
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """Of a process that has not been reaped; 0 where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb") as file:
+            return int(file.read().split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _read(paths: tuple[str, ...], counter: bytes) -> int:

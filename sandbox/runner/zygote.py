@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from .counters import cpu_seconds_of
 from .launcher import Launcher
 from .preloaded import ENDED, NEWS, NOT_STARTED, READY, RUN, STARTED
 from .program import Program, program_from
@@ -85,6 +86,8 @@ class Zygote:
         self._has_failed = False
         # Of a client's program the connection by which it learns how that ends.
         self._clients: dict[int, Client] = {}
+        # What was done ahead for a program, in seconds of CPU, is not the program's.
+        self._spent: dict[int, float] = {}
         self._wakeup, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._woken = woken
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -174,6 +177,7 @@ class Zygote:
         self._fork_at = time.monotonic() + SPARE_SECONDS
         with suppress(OSError):
             socket.send_fds(spare.socket, [kind], descriptors)
+        self._spent[spare.pid] = cpu_seconds_of(spare.pid)
         spare.socket.close()
 
     def _forward(self) -> None:
@@ -259,8 +263,8 @@ class Zygote:
                 if client:
                     client.tell(CLIENT_ENDED, status)
                     self._clients.pop(pid).connection.close()
-                seconds = usage.ru_utime + usage.ru_stime
-                self._tell(ENDED, pid, status, seconds, usage.ru_maxrss * 1024)
+                seconds = usage.ru_utime + usage.ru_stime - self._spent.pop(pid, 0.0)
+                self._tell(ENDED, pid, status, max(0.0, seconds), usage.ru_maxrss * 1024)
 
     def _tell(
         self, what: int, pid: int = 0, status: int = 0, seconds: float = 0, peak: int = 0

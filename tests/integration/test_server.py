@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import time
@@ -14,104 +13,8 @@ import pytest
 import requests
 
 from tests.containers import docker_engine
-from tests.service import free_port
-
-ROOT = Path(__file__).resolve().parents[2]
-# The tests' own settings; script/server makes its own.
-NOT_INHERITED = {
-    "DATABASE_URL",
-    "SECRET_KEY",
-    "SANDBOX_IMAGE",
-    "SANDBOX_INSTALLATION",
-    "SANDBOX_STORE_DIR",
-}
-START_SECONDS = 300
-
-
-class Server:
-    def __init__(self, directory: Path, port: int) -> None:
-        self.directory = directory
-        self.url = f"http://127.0.0.1:{port}"
-        kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        self.environment = {
-            **kept,
-            "DATA_DIR": str(directory),
-            "HOST": "127.0.0.1",
-            "PORT": str(port),
-            "SANDBOX_POOL_SIZE": "1",
-        }
-        self.output = directory.with_suffix(".out")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def launch(self) -> subprocess.Popen[bytes]:
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                ["script/server"],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        return self.process
-
-    def start(self) -> str:
-        """What it prints until it is ready."""
-        process = self.launch()
-        deadline = time.monotonic() + START_SECONDS
-        while "Ctrl-C stops everything" not in self.output.read_text():
-            assert process.poll() is None, self.output.read_text()
-            assert time.monotonic() < deadline, self.output.read_text()
-            time.sleep(0.1)
-        return self.output.read_text()
-
-    def interrupt(self) -> int:
-        """Ctrl-C reaches everything that the terminal has in its foreground."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGINT)
-        return self.process.wait(120)
-
-    def child(self, command: str) -> int:
-        assert self.process is not None
-        listed = subprocess.run(
-            ["ps", "--ppid", str(self.process.pid), "-o", "pid=,args="],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        [line] = [line for line in listed.splitlines() if command in line]
-        return int(line.split()[0])
-
-    def containers(self) -> list[str]:
-        label = f"interpreter.installation={(self.directory / 'installation').read_text().strip()}"
-        command = ["docker", "ps", "--all", "--quiet", "--filter", f"label={label}"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-
-    def processes(self) -> list[str]:
-        """Of whatever has this installation's directory in its environment or its command."""
-        wanted = str(self.directory).encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
-                continue
-            try:
-                text = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue
-            if wanted in text:
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        return found
-
-    def run(self, key: str, code: str, **fields: str) -> dict[str, object]:
-        answer = requests.post(
-            f"{self.url}/run/exec/exec",
-            json={"lang": "bash", "code": code, **fields},
-            headers={"X-API-Key": key},
-            timeout=60,
-        )
-        assert answer.status_code == 200, answer.text
-        body: dict[str, object] = answer.json()
-        return body
+from tests.server import Server, found
+from tests.service import ROOT, free_port
 
 
 @pytest.fixture
@@ -122,12 +25,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
     if server.process and server.process.poll() is None:
         server.process.terminate()
         server.process.wait(120)
-
-
-def found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    assert match, text
-    return match[1]
 
 
 def test_the_first_start_shows_what_the_next_ones_keep(server: Server) -> None:

@@ -18,6 +18,7 @@ from docker.transport import UnixHTTPAdapter
 from docker.types import LogConfig, Ulimit
 from docker.utils import kwargs_from_env, parse_host
 
+from sandbox import seccomp
 from sandbox.confinement import Confinement, Mount
 from sandbox.engines.base import Attachment, ContainerInfo, Death, EngineInfo, ImageInfo
 from sandbox.engines.facts import engine_info, image_info
@@ -216,7 +217,7 @@ def host_config(confinement: Confinement) -> dict[str, Any]:
         "network_mode": "none",
         "cap_drop": ["ALL"],
         "cap_add": list(confinement.capabilities),
-        "security_opt": ["no-new-privileges", f"seccomp={confinement.seccomp}"],
+        "security_opt": ["no-new-privileges", f"seccomp={_seccomp(confinement)}"],
         "read_only": True,
         # Docker's own /dev/shm has no limit on inodes, so it gets a mount like the others.
         "tmpfs": {mount.path: _mount_options(mount) for mount in confinement.mounts},
@@ -241,6 +242,11 @@ def host_config(confinement: Confinement) -> dict[str, Any]:
         "restart_policy": {"Name": "no"},
         "runtime": confinement.runtime or None,
     }
+
+
+def _seccomp(confinement: Confinement) -> str:
+    profile = confinement.seccomp
+    return seccomp.for_gvisor(profile) if confinement.under_gvisor else profile
 
 
 def _ulimits(confinement: Confinement) -> Iterator[tuple[str, int]]:

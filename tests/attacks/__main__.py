@@ -56,6 +56,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
         "--other-api-key", metavar="KEY", default=os.environ.get("ATTACK_OTHER_API_KEY", "")
     )
     parser.add_argument(
+        "--gvisor", action="store_true", help="that server's programs talk to gVisor's kernel"
+    )
+    parser.add_argument(
         "--only",
         action="append",
         metavar="GROUP[/NAME]",
@@ -78,6 +81,7 @@ def options_target(options: Namespace) -> Target | None:
         base_url=options.base_url.rstrip("/"),
         key=options.api_key,
         other_key=options.other_api_key,
+        under_gvisor=options.gvisor,
     )
 
 

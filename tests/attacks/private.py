@@ -11,6 +11,7 @@ from tests.service import Service
 
 # Fewer than sessions, so that containers are used again and have to be emptied.
 SETTINGS = {"SANDBOX_MAX_CONTAINERS": "8"}
+UNDER_GVISOR = "from sandbox.confinement import confinement; print(confinement().under_gvisor)"
 
 
 @contextmanager
@@ -21,4 +22,5 @@ def private_target(directory: Path, database_url: str) -> Iterator[Target]:
             key=service.key,
             other_key=service.manage("createapikey", "somebody else").split()[-1],
             service=service,
+            under_gvisor=service.sql(UNDER_GVISOR).strip() == "True",
         )

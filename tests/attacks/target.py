@@ -35,6 +35,8 @@ class Target:
     other_key: str = ""
     # Only where it is ours: what shows from its host.
     service: Service | None = None
+    # Whether programs talk to gVisor's kernel, where some attacks end otherwise.
+    under_gvisor: bool = False
 
     @property
     def port(self) -> int:

@@ -30,7 +30,9 @@ for top in ("/mnt/data", "/tmp", "/dev/shm", "/run"):
                 text = open(path, errors="replace").read()
             if {backwards!r}[::-1] in text and not path.startswith("/run/code"):
                 print("found", path)
-print("rows", len(open("/proc/sysvipc/sem").readlines()) - 1)
+# gVisor's kernel has no semaphores of this kind, and no list of them.
+listed = "/proc/sysvipc/sem"
+print("rows", len(open(listed).readlines()) - 1 if os.path.exists(listed) else 0)
 """
 # More than there are containers, so that some of these sessions get one that was another's.
 SESSIONS = 12

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import re
+import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ RULES: list[dict[str, Any]] = PROFILE["syscalls"]
 ALLOWED = [rule for rule in RULES if rule["action"] == "SCMP_ACT_ALLOW"]
 NAMES = sorted({name for rule in RULES for name in rule["names"]})
 # Of which some uses are allowed.
-FILTERED = {"clone", "ioctl", "personality", "socket", "socketpair"}
+FILTERED = {"clone", "ioctl", "mknod", "mknodat", "personality", "socket", "socketpair"}
 COMPARISONS = {"SCMP_CMP_EQ", "SCMP_CMP_LE", "SCMP_CMP_MASKED_EQ"}
 
 
@@ -84,6 +86,33 @@ def test_what_a_program_is_to_be_refused_is_not_in_it_and_the_reason_is(name: st
 def test_the_c_library_is_told_that_there_is_no_clone3() -> None:
     [rule] = [rule for rule in RULES if "clone3" in rule["names"]]
     assert (rule["action"], rule["errnoRet"]) == ("SCMP_ACT_ERRNO", errno.ENOSYS)
+
+
+def test_under_gvisor_it_is_told_so_in_another_way() -> None:
+    """It would say EPERM, whatever the rule says, and then no program has a thread."""
+    [_, option] = host_config(replace(confinement(), runtime="runsc"))["security_opt"]
+    translated = json.loads(option.removeprefix("seccomp="))
+    [rule] = [rule for rule in translated["syscalls"] if "clone3" in rule["names"]]
+    assert rule["action"] == "SCMP_ACT_TRACE"
+    assert "errnoRet" not in rule
+    rest = [rule for rule in RULES if "clone3" not in rule["names"]]
+    assert [rule for rule in translated["syscalls"] if "clone3" not in rule["names"]] == rest
+    assert translated["defaultAction"] == PROFILE["defaultAction"]
+    # Which could let the call through.
+    assert not any("ptrace" in rule["names"] for rule in ALLOWED)
+
+
+@pytest.mark.parametrize(("name", "index"), [("mknod", 1), ("mknodat", 2)])
+def test_every_kind_of_file_can_be_made_but_devices(name: str, index: int) -> None:
+    [rule] = [rule for rule in RULES if name in rule["names"]]
+    [condition] = rule["args"]
+    assert (condition["index"], condition["op"]) == (index, "SCMP_CMP_MASKED_EQ")
+    is_allowed = {
+        kind: kind & condition["value"] == condition["valueTwo"]
+        for kind in (0, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+    }
+    refused = {kind for kind, allowed in is_allowed.items() if not allowed}
+    assert refused == {stat.S_IFCHR, stat.S_IFBLK}
 
 
 def test_conditions_are_such_as_the_upper_half_of_an_argument_cannot_get_around() -> None:

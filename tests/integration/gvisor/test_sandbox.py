@@ -1,35 +1,27 @@
-"""The sandbox under gVisor: the core of the contract, and what is enforced in another way there.
+"""A container under gVisor: the core of the contract, and what is enforced in another way there.
 
-All on an engine of the tests' own, which knows that runtime. Everything else is tried with
-`SANDBOX_RUNTIME=runsc script/test tests/contract`, on an engine that has it.
+Everything else is tried with `SANDBOX_RUNTIME=runsc script/test tests/contract` and with
+`script/attack`, on an engine that has it.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from django.conf import settings
 
 from sandbox.confinement import Confinement, confinement
 from sandbox.engines.docker import DockerEngine
 from sandbox.errors import ContainerLost
-from tests.conftest import empty_database
-from tests.containers import MB, Sandbox, docker_engine, started
+from tests.containers import MB, Sandbox, started
 from tests.contract import test_engine, test_files, test_resetting, test_running
 from tests.engines import PrivateEngine
-from tests.service import Service
+from tests.integration.gvisor.conftest import CPUS, RUNTIME
 
-RUNTIME = "runsc"
-# What works on every machine; a newer release has a faster one, and takes that by itself.
-COMMAND = ("/usr/bin/runsc", "--platform=ptrace", "--network=none")
-# Of two CPUs, for the sake of whoever waits for the tests.
-CPUS = 2.0
 HOT_SECONDS = 60.0
 
 # The core of the contract.
@@ -48,23 +40,6 @@ test_signals = test_running.test_a_program_that_dies_of_a_signal_has_no_exit_cod
 test_tracebacks = test_running.test_a_traceback_shows_the_source_line_and_its_file
 test_cancelling = test_running.test_an_abandoned_program_is_cancelled
 test_processor_time = test_running.test_processor_time_is_limited_on_its_own
-
-
-@pytest.fixture(scope="module")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
-    docker_engine()
-    if shutil.which(COMMAND[0]) is None:
-        pytest.skip("NOT tested, there is no gVisor: install Debian's package runsc")
-    made = PrivateEngine(tmp_path_factory.mktemp("gvisor"), {RUNTIME: COMMAND})
-    try:
-        made.start()
-        made.load(settings.SANDBOX_IMAGE)
-        plain = ["run", "--rm", "--network=none", "--runtime", RUNTIME, "--entrypoint=true"]
-        if made.command(*plain, settings.SANDBOX_IMAGE):
-            pytest.skip(f"NOT tested, gVisor cannot start here: {' '.join(COMMAND)}")
-        yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +76,8 @@ def goes_on(sandbox: Sandbox) -> bool:
     return sandbox.output("print(1)") == "1\n"
 
 
-def test_it_is_gvisor(sandbox: Sandbox) -> None:
-    assert "gVisor" in sandbox.bash("dmesg")
+def test_its_kernel_is_not_the_hosts(sandbox: Sandbox) -> None:
+    assert sandbox.bash("uname -r").strip() != os.uname().release
 
 
 def test_a_program_is_nobody_and_may_nothing(sandbox: Sandbox) -> None:
@@ -122,6 +97,19 @@ def test_the_preloaded_interpreter_runs_programs_and_what_a_shell_calls(sandbox:
     assert goes_on(sandbox)
     assert sandbox.bash("python3 - <<<'print(2)'; echo 'print(3)' | python3") == "2\n3\n"
     assert served() == before + 3
+
+
+def test_programs_have_threads(sandbox: Sandbox) -> None:
+    """Which C libraries start by a call that the filter does not let through."""
+    code = """
+import threading
+threads = [threading.Thread(target=print, args=[number]) for number in range(3)]
+for thread in threads:
+    thread.start()
+    thread.join()
+"""
+    assert sandbox.output(code) == "0\n1\n2\n"
+    assert sandbox.output("console.log(6 * 7)", "js") == "42\n"
 
 
 def test_output_can_be_reopened_by_name(sandbox: Sandbox) -> None:
@@ -207,6 +195,29 @@ def test_nothing_stays_behind(sandbox: Sandbox, leave: str) -> None:
     assert sandbox.bash("cat /proc/[0-9]*/comm | grep -c sleep; true") == "0\n"
 
 
+def test_its_share_of_the_cpus_is_the_hosts_limit(private: PrivateEngine, shared: Sandbox) -> None:
+    """In there it does not show."""
+    inspect = ["docker", "-H", private.host, "inspect", "-f", "{{.State.Pid}}", shared.name]
+    pid = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.strip()
+    quota, period = cpu_limit(int(pid))
+    assert quota / period == CPUS
+
+
+def cpu_limit(pid: int) -> tuple[int, int]:
+    """In cgroups of either version."""
+    root, unified = Path("/sys/fs/cgroup"), ""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "cpu" in controllers.split(","):
+            place = root / controllers / path.removeprefix("/")
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            quota, period = ((place / name).read_text() for name in names)
+            return int(quota), int(period)
+        unified = unified or path
+    quota, period = (root / unified.removeprefix("/") / "cpu.max").read_text().split()
+    return int(quota), int(period)
+
+
 def test_too_much_memory_takes_the_container_and_the_engine_says_so(engine: DockerEngine) -> None:
     with started(engine, under_gvisor()) as sandbox:
         with pytest.raises(ContainerLost):
@@ -214,49 +225,3 @@ def test_too_much_memory_takes_the_container_and_the_engine_says_so(engine: Dock
         death = engine.death(sandbox.name)
         assert death is not None
         assert death.oom_killed
-
-
-@pytest.fixture(scope="module")
-def gvisor_service(
-    private: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    with ExitStack() as stack:
-        service = Service(
-            directory=tmp_path_factory.mktemp("gvisor-service"),
-            database_url=stack.enter_context(empty_database(f"interpreter_gvisor_{os.getpid()}")),
-            settings={
-                "DOCKER_HOST": private.host,
-                "SANDBOX_RUNTIME": RUNTIME,
-                "SANDBOX_CPUS": str(CPUS),
-            },
-        )
-        yield stack.enter_context(service)
-
-
-@pytest.mark.django_db
-def test_a_session_keeps_its_files_and_its_verdicts(gvisor_service: Service) -> None:
-    service = gvisor_service
-    first = service.run("open('a.txt', 'w').write('one'); print(6 * 7)")
-    assert (first["stdout"], first["code"]) == ("42\n", 0)
-    assert [file["name"] for file in first["files"]] == ["a.txt"]
-    session = first["session_id"]
-    shell = service.run("cat a.txt; python3 -c 'print(2)'", lang="bash", session_id=session)
-    assert shell["stdout"] == "one2\n"
-
-    lost = service.run(
-        "x = bytearray(2**30)\nfor i in range(0, 2**30, 4096): x[i] = 1", session_id=session
-    )
-    assert "Out of memory" in lost["stderr"]
-
-    after = service.run("print(open('a.txt').read())", session_id=session)
-    assert after["stdout"] == "one\n"
-
-
-def test_no_container_of_the_service_is_under_another_runtime(
-    gvisor_service: Service, private: PrivateEngine
-) -> None:
-    names = list(gvisor_service.containers())
-    command = ["docker", "-H", private.host, "inspect", "-f", "{{.HostConfig.Runtime}}", *names]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert told
-    assert set(told) == {RUNTIME}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -27,6 +28,7 @@ from .zygote import BecameProgram, Zygote
 PACKAGE = __name__.partition(".")[0]
 # Where a library looks for a user's settings or files while it is imported.
 NOWHERE = "/nonexistent"
+PR_SET_THP_DISABLE = 41
 
 
 def serve(baseline: Set[str], importers: Set[str]) -> None:
@@ -97,6 +99,8 @@ def settings_of_the_image(layout: Layout) -> Iterator[None]:
         "MPLCONFIGDIR": f"{layout.caches}/matplotlib",
         # A fork would lose the thread that Arrow's allocator has otherwise.
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
+        # The other one would take two huge pages for some hundred bytes.
+        "MIMALLOC_ALLOW_THP": "0",
     }
     access = os.access
     # matplotlib makes itself another directory if it cannot write to this one.
@@ -107,6 +111,8 @@ def settings_of_the_image(layout: Layout) -> Iterator[None]:
         os.access = access
         os.environ.clear()
         os.environ.update(program)
+        # It has none for anybody then, and programs shall have them.
+        ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0)
 
 
 def rehearse() -> None:

@@ -38,7 +38,10 @@ def start(interpreter: Interpreter, records: Records, *, rounds: int, progress: 
 
 def memory(records: Records) -> Memory:
     records.wait_for_pool()
-    container = engine.container_of(engine.connect(), records.warm_containers()[0])
+    waiting = records.warm_containers()
+    if not waiting:
+        raise NotReady("no container waits, with SANDBOX_POOL_SIZE=0")
+    container = engine.container_of(engine.connect(), waiting[0])
     processes = [Path(f"/proc/{pid}") for pid in engine.process_ids(container)]
     rollups = [figures((process / "smaps_rollup").read_text()) for process in processes]
     anonymous = sum(rollup["Pss_Anon"] for rollup in rollups)

@@ -13,7 +13,7 @@ from bench.arguments import Options
 from bench.cases import LatencyCase, ThroughputCase
 from bench.client import Interpreter
 from bench.progress import Progress
-from bench.records import Inside, Records
+from bench.records import Inside, NotReady, Records
 from bench.report import Comparison, Measured, Report, Throughput
 from bench.service import Service, ServiceFailed
 
@@ -139,6 +139,8 @@ class Measuring:
                 self._report.notes.append(
                     "Memory NOT measured: other users' processes are root's to look at"
                 )
+            except NotReady as error:
+                self._report.notes.append(f"Memory NOT measured: {error}")
 
     def _docker_exec(self, stack: ExitStack) -> latency.OneRun | None:
         if not self._options.docker:

@@ -20,6 +20,7 @@ IN_COMPOSE = "Compose builds its images from Debian's packages, and stands besid
 ITSELF = "The walk is a part of it."
 MINUTES = "It measures for many minutes, which a test does in little."
 GVISOR = "It needs gVisor in this machine's engine, which is not ours to configure."
+UNDER_GVISOR = "tests/integration/gvisor/"
 ATTACKS = "Half a minute and more of attacks, all of which have a test; the walk makes one of them."
 
 ELSEWHERE = {
@@ -51,7 +52,7 @@ ELSEWHERE = {
     "script/bench --rounds 15 --seconds 20": Elsewhere(
         MINUTES, BENCH + "test_it_compares_a_service_of_its_own_with_docker_exec"
     ),
-    "script/bench --rounds 10 --seconds 10": Elsewhere(
+    "script/bench --only print --rounds 50": Elsewhere(
         MINUTES, BENCH + "test_it_compares_a_service_of_its_own_with_docker_exec"
     ),
     "script/bench --admin": Elsewhere(
@@ -65,10 +66,16 @@ ELSEWHERE = {
         "tests/integration/test_soak.py"
         "::test_a_minute_of_everything_leaves_nothing_and_breaks_nothing",
     ),
-    "SANDBOX_RUNTIME=runsc script/test tests/contract": Elsewhere(
-        GVISOR, "tests/integration/test_gvisor.py"
+    "SANDBOX_RUNTIME=runsc SANDBOX_MEMORY_MB=1024 script/test tests/contract": Elsewhere(
+        GVISOR, UNDER_GVISOR + "test_sandbox.py"
     ),
-    "systemctl reload docker": Elsewhere(GVISOR, "tests/integration/test_gvisor.py"),
+    "SANDBOX_RUNTIME=runsc SANDBOX_MEMORY_MB=1024 script/attack": Elsewhere(
+        GVISOR, UNDER_GVISOR + "test_attacks.py"
+    ),
+    'script/attack --gvisor --base-url https://code.example.com --api-key "$KEY"': Elsewhere(
+        GVISOR, "tests/attacks/test_programs.py"
+    ),
+    "systemctl reload docker": Elsewhere(GVISOR, UNDER_GVISOR + "test_service.py"),
     "aws s3 sync var/files s3://bucket/prefix": Elsewhere(
         "It is Amazon's program. That keys are paths is tested.",
         "tests/unit/sandbox/test_bucket.py",

@@ -52,9 +52,6 @@ ELSEWHERE = {
     "script/bench --rounds 15 --seconds 20": Elsewhere(
         MINUTES, BENCH + "test_it_compares_a_service_of_its_own_with_docker_exec"
     ),
-    "script/bench --only print --rounds 50": Elsewhere(
-        MINUTES, BENCH + "test_it_compares_a_service_of_its_own_with_docker_exec"
-    ),
     "script/bench --admin": Elsewhere(
         MINUTES, BENCH + "test_it_measures_the_admin_over_executions_of_its_own"
     ),

@@ -168,7 +168,7 @@ class APIKey(Credential):
 
     @classmethod
     def authenticate(cls, secret: str) -> APIKey | None:
-        """The usable key with this secret. An unknown prefix costs the same work as a known one."""
+        """The usable key with this secret. An unknown prefix costs the same work as one in use."""
         prefix = prefix_of(secret)
         if not prefix:
             return None

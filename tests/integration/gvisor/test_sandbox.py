@@ -20,6 +20,7 @@ from sandbox.errors import ContainerLost
 from tests.containers import MB, Sandbox, started
 from tests.contract import test_engine, test_files, test_resetting, test_running
 from tests.engines import PrivateEngine
+from tests.integration import test_confinement
 from tests.integration.gvisor.conftest import CPUS, RUNTIME
 
 HOT_SECONDS = 60.0
@@ -40,6 +41,9 @@ test_signals = test_running.test_a_program_that_dies_of_a_signal_has_no_exit_cod
 test_tracebacks = test_running.test_a_traceback_shows_the_source_line_and_its_file
 test_cancelling = test_running.test_an_abandoned_program_is_cancelled
 test_processor_time = test_running.test_processor_time_is_limited_on_its_own
+
+# Enforced in the same way as without it.
+test_full_directories = test_confinement.test_a_full_directory_is_an_error_of_the_program_alone
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +134,6 @@ for family, address in ((socket.AF_INET, "1.1.1.1"), (socket.AF_INET6, "2606:470
         print(type(error).__name__)
 """
     assert set(sandbox.output(code).split()) <= {"OSError", "PermissionError"}
-
-
-@pytest.mark.parametrize("place", ["/mnt/data", "/tmp", "/dev/shm"])
-def test_a_full_directory_is_an_error_of_the_program_alone(sandbox: Sandbox, place: str) -> None:
-    result = sandbox.run(f"head -c 1G /dev/zero > {place}/full", language="bash")
-    assert (result.exit_code, result.oom_kills) == (1, 0)
-    assert b"No space left on device" in result.stderr
-    assert goes_on(sandbox)
 
 
 def test_nobody_gets_what_would_outlive_the_processes(sandbox: Sandbox) -> None:

@@ -1,4 +1,5 @@
-"""A database and a disk of the tests' own, which nobody else misses when they fail."""
+"""A service whose engine, database and disk are the tests' own: nobody else misses them when they
+fail."""
 
 from __future__ import annotations
 
@@ -7,9 +8,44 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.service import ROOT
+from tests.engines import PrivateEngine
+from tests.service import ROOT, Service
+
+STORE_MB = 16
+
+
+@dataclass(frozen=True)
+class Place:
+    service: Service
+    engine: PrivateEngine
+    database: Path
+    # Of so many megabytes, and where its files are.
+    disk: Path
+
+
+@contextmanager
+def place_of_its_own(
+    engine: PrivateEngine, directory: Path, settings: dict[str, str] | None = None
+) -> Iterator[Place]:
+    database, disk = directory / "postgres", directory / "disk"
+    with small_disk(disk, STORE_MB):
+        try:
+            service = Service(
+                directory=directory,
+                database_url=postgres("start", database),
+                settings={
+                    "DOCKER_HOST": engine.host,
+                    "SANDBOX_STORE_DIR": str(disk / "files"),
+                }
+                | (settings or {}),
+            )
+            with service:
+                yield Place(service, engine, database, disk)
+        finally:
+            postgres("stop", database)
 
 
 def postgres(action: str, data: Path) -> str:

@@ -16,24 +16,18 @@ import requests
 from django.conf import settings
 
 from tests.engines import PrivateEngine
-from tests.outages import postgres, small_disk
-from tests.service import Service, wait_until
+from tests.outages import STORE_MB, Place, place_of_its_own, postgres
+from tests.service import wait_until
 
 # Long enough that a run of the keeper's is not too old just because the machine is busy.
 RUN_SECONDS = 60
 # For it to be made again, and for a pool to be.
 SECONDS = 180
-STORE_MB = 16
 KEPT = "kept-while-broken:latest"
 
 
 @dataclass(frozen=True)
-class Place:
-    service: Service
-    engine: PrivateEngine
-    database: Path
-    disk: Path
-
+class Watched(Place):
     def ask(self) -> dict[str, Any]:
         response = requests.get(self.service.url + "/health/ready", timeout=60)
         answer: dict[str, Any] = response.json()
@@ -58,34 +52,19 @@ class Place:
 @pytest.fixture(scope="module")
 def shared(
     private_engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
-    directory = tmp_path_factory.mktemp("health")
-    database, disk = directory / "postgres", directory / "disk"
-    with small_disk(disk, STORE_MB):
-        try:
-            service = Service(
-                directory=directory,
-                database_url=postgres("start", database),
-                settings={
-                    "DOCKER_HOST": private_engine.host,
-                    "SANDBOX_STORE_DIR": str(disk / "files"),
-                    "HEALTH_RUN_SECONDS": str(RUN_SECONDS),
-                    "WEB_WORKERS": "1",
-                },
-            )
-            with service:
-                yield Place(service, private_engine, database, disk)
-        finally:
-            postgres("stop", database)
+) -> Iterator[Watched]:
+    settings = {"HEALTH_RUN_SECONDS": str(RUN_SECONDS), "WEB_WORKERS": "1"}
+    with place_of_its_own(private_engine, tmp_path_factory.mktemp("health"), settings) as place:
+        yield Watched(**vars(place))
 
 
 @pytest.fixture
-def place(shared: Place) -> Place:
+def place(shared: Watched) -> Watched:
     shared.wait_until_ready()
     return shared
 
 
-def test_it_is_ready_and_nobody_has_run_anything(place: Place) -> None:
+def test_it_is_ready_and_nobody_has_run_anything(place: Watched) -> None:
     assert set(place.ask()["parts"]) == {
         "database", "engine", "image", "store", "descriptors", "clock", "keeper", "run",
     }  # fmt: skip
@@ -94,7 +73,7 @@ def test_it_is_ready_and_nobody_has_run_anything(place: Place) -> None:
     wait_until(lambda: place.service.sql(rows).split() == ["0", "0"])
 
 
-def test_an_engine_that_is_down(place: Place) -> None:
+def test_an_engine_that_is_down(place: Watched) -> None:
     place.engine.kill()
     try:
         place.wait_until_failing("engine")
@@ -103,7 +82,7 @@ def test_an_engine_that_is_down(place: Place) -> None:
     place.wait_until_ready()
 
 
-def test_a_database_that_is_down(place: Place) -> None:
+def test_a_database_that_is_down(place: Watched) -> None:
     postgres("stop", place.database)
     try:
         place.wait_until_failing("database")
@@ -112,7 +91,7 @@ def test_a_database_that_is_down(place: Place) -> None:
     place.wait_until_ready()
 
 
-def test_a_store_that_is_full(place: Place) -> None:
+def test_a_store_that_is_full(place: Watched) -> None:
     filler = place.disk / "filler"
     # It is told that there was no room for all of it, as there is not on an empty disk either.
     with pytest.raises(OSError, match="No space left"):
@@ -124,7 +103,7 @@ def test_a_store_that_is_full(place: Place) -> None:
     place.wait_until_ready()
 
 
-def test_a_store_that_is_read_only(place: Place) -> None:
+def test_a_store_that_is_read_only(place: Watched) -> None:
     # A file that is being written to would keep the whole disk writable: then once more.
     remount = ["mount", "-o", "remount,ro", str(place.disk)]
     wait_until(lambda: subprocess.run(remount, check=False, capture_output=True).returncode == 0)
@@ -135,7 +114,7 @@ def test_a_store_that_is_read_only(place: Place) -> None:
     place.wait_until_ready()
 
 
-def test_descriptors_that_are_used_up(place: Place) -> None:
+def test_descriptors_that_are_used_up(place: Watched) -> None:
     assert place.service.api
     listed = subprocess.run(
         ["pgrep", "--parent", str(place.service.api.popen.pid)],
@@ -155,7 +134,7 @@ def test_descriptors_that_are_used_up(place: Place) -> None:
     place.wait_until_ready()
 
 
-def test_an_image_that_is_missing(place: Place) -> None:
+def test_an_image_that_is_missing(place: Watched) -> None:
     image = settings.SANDBOX_IMAGE
     place.docker("tag", image, KEPT)
     place.docker("rmi", image)
@@ -167,7 +146,7 @@ def test_an_image_that_is_missing(place: Place) -> None:
     place.wait_until_ready()
 
 
-def test_an_image_whose_containers_end_at_once(place: Place) -> None:
+def test_an_image_whose_containers_end_at_once(place: Watched) -> None:
     """Database, engine, image and store look well, and runs fail."""
     image = settings.SANDBOX_IMAGE
     place.docker("tag", image, KEPT)
@@ -183,7 +162,7 @@ def test_an_image_whose_containers_end_at_once(place: Place) -> None:
     place.wait_until_ready()
 
 
-def test_a_keeper_that_hangs(place: Place) -> None:
+def test_a_keeper_that_hangs(place: Watched) -> None:
     """Its last run was right, and is too old to say anything."""
     assert place.service.keeper
     place.service.keeper.send(signal.SIGSTOP)

@@ -8,50 +8,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import requests
 
 from tests.engines import PrivateEngine
-from tests.outages import crash, postgres, small_disk
-from tests.service import Service, wait_until
+from tests.outages import STORE_MB, Place, crash, place_of_its_own, postgres
+from tests.service import wait_until
 
 WRITE = "open('a.txt', 'w').write('one')"
 READ = "print(open('a.txt').read(), end='')"
 WARM = "print(SandboxContainer.objects.warm().count())"
-STORE_MB = 16
-
-
-@dataclass(frozen=True)
-class Place:
-    service: Service
-    engine: PrivateEngine
-    database: Path
-    disk: Path
 
 
 @pytest.fixture(scope="module")
 def place(
     private_engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    directory = tmp_path_factory.mktemp("outages")
-    database, disk = directory / "postgres", directory / "disk"
-    with small_disk(disk, STORE_MB):
-        try:
-            service = Service(
-                directory=directory,
-                database_url=postgres("start", database),
-                settings={
-                    "DOCKER_HOST": private_engine.host,
-                    "SANDBOX_STORE_DIR": str(disk / "files"),
-                },
-            )
-            with service:
-                yield Place(service, private_engine, database, disk)
-        finally:
-            postgres("stop", database)
+    with place_of_its_own(private_engine, tmp_path_factory.mktemp("outages")) as place:
+        yield place
 
 
 def answers_again(ask: Callable[[], requests.Response]) -> requests.Response:

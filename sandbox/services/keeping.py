@@ -132,13 +132,7 @@ def keep_verdict(lease: Lease, execution: Execution, verdict: Verdict, clock: St
 def keep_stop(execution: Execution, verdict: Verdict, clock: StepClock) -> Outcome:
     """Keep the end of a run whose turn in its session never came: there is no lease to give
     back. The keeper may have given it up meanwhile."""
-    execution.status = Execution.Status(verdict.status)
-    execution.message = verdict.message
-    execution.exit_code = verdict.exit_code
-    execution.signal = verdict.signal
-    execution.stderr = verdict.stderr
-    execution.ended_at = timezone.now()
-    execution.step_ms = clock.total()
+    _note_end(execution, verdict, clock)
     columns = ("status", "message", "exit_code", "signal", "stderr", "ended_at", "step_ms")
     running = Execution.objects.running().filter(pk=execution.pk)
     running.update(**{column: getattr(execution, column) for column in columns})
@@ -193,16 +187,7 @@ def _is_current(file: SandboxFile, name: str, session: SandboxSession) -> bool:
 def _finish(
     lease: Lease, execution: Execution, verdict: Verdict, ended: Ended | None, clock: StepClock
 ) -> None:
-    execution.status = Execution.Status(verdict.status)
-    execution.message = verdict.message[:255]
-    execution.exit_code = verdict.exit_code
-    execution.signal = verdict.signal
-    execution.stdout = recording.of_output(
-        execution, storable(verdict.stdout), cut=verdict.stdout_cut
-    )
-    execution.stderr = _recorded_errors(execution, verdict)
-    execution.limits_hit = [limit.value for limit in verdict.limits_hit]
-    execution.ended_at = timezone.now()
+    _note_end(execution, verdict, clock)
     if ended:
         result = ended.result
         execution.stdout_bytes = result.stdout_bytes
@@ -210,7 +195,6 @@ def _finish(
         execution.wall_ms = min(result.wall_ms, MAX_INTEGER)
         execution.cpu_ms = min(result.cpu_ms, MAX_INTEGER)
         execution.memory_bytes = result.peak_memory_bytes
-    execution.step_ms = clock.total()
     values: dict[str, Any] = {
         **{name: getattr(execution, name) for name in FINISHED},
         "status": execution.status.value,
@@ -229,6 +213,20 @@ def _finish(
     lease.note_end()
     if not written:
         raise LeaseLost("The run was aborted meanwhile, or the database has lost it")
+
+
+def _note_end(execution: Execution, verdict: Verdict, clock: StepClock) -> None:
+    execution.status = Execution.Status(verdict.status)
+    execution.message = verdict.message[:255]
+    execution.exit_code = verdict.exit_code
+    execution.signal = verdict.signal
+    execution.stdout = recording.of_output(
+        execution, storable(verdict.stdout), cut=verdict.stdout_cut
+    )
+    execution.stderr = _recorded_errors(execution, verdict)
+    execution.limits_hit = [limit.value for limit in verdict.limits_hit]
+    execution.ended_at = timezone.now()
+    execution.step_ms = clock.total()
 
 
 def _recorded_errors(execution: Execution, verdict: Verdict) -> str:

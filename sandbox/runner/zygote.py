@@ -20,13 +20,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from .clients import Clients, has_hung_up
 from .counters import cpu_seconds_of
 from .launcher import Launcher
 from .preloaded import ENDED, NEWS, NOT_STARTED, READY, RUN, STARTED
 from .program import Program, program_from
-from .requests import ENDED as CLIENT_ENDED
-from .requests import EVENT, PID, peer
-from .requests import STOPPED as CLIENT_STOPPED
 from .served import scout, serve_client, serve_run
 
 BACKLOG = 64
@@ -55,27 +53,6 @@ class Spare:
     socket: socket.socket
 
 
-@dataclass
-class Client:
-    """A process of the image's `python3`, and the connection to it."""
-
-    pid: int
-    connection: socket.socket
-    # As it was seen last; None while it is still to follow its program.
-    stopped: bool | None = False
-
-    def tell(self, what: int, value: int) -> None:
-        with suppress(OSError):
-            self.connection.send(EVENT.pack(what, value), socket.MSG_DONTWAIT)
-
-    def is_stopped(self) -> bool:
-        try:
-            with open(f"/proc/{self.pid}/stat", "rb") as file:
-                return file.read().rpartition(b") ")[2][:1] == b"T"
-        except OSError:
-            return False
-
-
 class Zygote:
     def __init__(self, control: socket.socket, listener: socket.socket, launcher: Launcher) -> None:
         self._control = control
@@ -84,8 +61,7 @@ class Zygote:
         self._spare: Spare | None = None
         self._fork_at = 0.0
         self._has_failed = False
-        # Of a client's program the connection by which it learns how that ends.
-        self._clients: dict[int, Client] = {}
+        self._clients = Clients()
         # What was done ahead for a program, in seconds of CPU, is not the program's.
         self._spent: dict[int, float] = {}
         self._wakeup, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -108,8 +84,8 @@ class Zygote:
                     if self._spare or self._fork():
                         self._answer(descriptor)
                 elif events & (select.POLLHUP | select.POLLERR):
-                    self._client_left(descriptor)
-            self._follow_stops()
+                    self._clients.left(descriptor)
+            self._clients.follow_stops()
             if self._spare is None and time.monotonic() >= self._fork_at:
                 self._fork()
 
@@ -136,8 +112,8 @@ class Zygote:
         if self._spare or not self._has_failed:
             poll.register(self._control, select.POLLIN)
             poll.register(self._listener, select.POLLIN)
-        for client in self._clients.values():
-            poll.register(client.connection, 0)
+        for connection in self._clients.connections():
+            poll.register(connection, 0)
         seconds = []
         if self._spare is None:
             seconds.append(max(0.0, self._fork_at - time.monotonic()))
@@ -203,10 +179,9 @@ class Zygote:
         if connection is None:
             self._tell(NOT_STARTED, spare.pid)
             return
-        with suppress(OSError):
-            connection.send(EVENT.pack(PID, spare.pid), socket.MSG_DONTWAIT)
+        # The program's number is the first thing that a client reads.
+        self._clients.add(spare.pid, connection)
         self._hand_over(spare, CLIENT, [connection.fileno()])
-        self._clients[spare.pid] = Client(peer(connection), connection)
 
     def _next_connection(self) -> socket.socket | None:
         """None if it has gone again."""
@@ -219,24 +194,6 @@ class Zygote:
             return None
         return connection
 
-    def _client_left(self, descriptor: int) -> None:
-        """A client that was killed cannot pass the signal on."""
-        for pid, client in list(self._clients.items()):
-            # The number can be another one's by now, if one has ended and one has come since.
-            if client.connection.fileno() == descriptor and has_hung_up(client.connection):
-                self._clients.pop(pid).connection.close()
-                signal_group(pid, signal.SIGKILL)
-
-    def _follow_stops(self) -> None:
-        """A client that was stopped cannot pass that on either."""
-        for pid, client in self._clients.items():
-            stopped = client.is_stopped()
-            if client.stopped is None:
-                client.stopped = stopped or None
-            elif stopped != client.stopped:
-                client.stopped = stopped
-                signal_group(pid, signal.SIGSTOP if stopped else signal.SIGCONT)
-
     def _reap(self) -> None:
         with suppress(BlockingIOError):
             while os.read(self._wakeup, 4096):
@@ -246,11 +203,8 @@ class Zygote:
                 pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
                 if not pid:
                     break
-                client = self._clients.get(pid)
                 if os.WIFSTOPPED(status):
-                    if client and client.stopped is False:
-                        client.stopped = None
-                        client.tell(CLIENT_STOPPED, os.WSTOPSIG(status))
+                    self._clients.program_stopped(pid, os.WSTOPSIG(status))
                     continue
                 if self._spare and pid == self._spare.pid:
                     self._spare.socket.close()
@@ -258,11 +212,8 @@ class Zygote:
                     continue
                 # After the short program of a run, its report comes first; from a shell, the next
                 # one may come at once.
-                pause = 0.0 if client else REPORT_SECONDS
+                pause = 0.0 if self._clients.program_ended(pid, status) else REPORT_SECONDS
                 self._fork_at = min(self._fork_at, time.monotonic() + pause)
-                if client:
-                    client.tell(CLIENT_ENDED, status)
-                    self._clients.pop(pid).connection.close()
                 seconds = usage.ru_utime + usage.ru_stime - self._spent.pop(pid, 0.0)
                 self._tell(ENDED, pid, status, max(0.0, seconds), usage.ru_maxrss * 1024)
 
@@ -285,8 +236,7 @@ class Zygote:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for each in (self._control, self._listener):
                 each.close()
-            for client in self._clients.values():
-                client.connection.close()
+            self._clients.close()
             os.close(self._wakeup)
             os.close(self._woken)
             become()
@@ -313,16 +263,3 @@ class Zygote:
         with open(descriptor, "rb", buffering=0) as file:
             file.seek(0)
             return program_from(json.loads(file.readall()))
-
-
-def has_hung_up(connection: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(connection, 0)
-    return bool(poll.poll(0))
-
-
-def signal_group(pid: int, number: int) -> None:
-    """A program and those of its children that have stayed with it."""
-    for target in (-pid, pid):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(target, number)

@@ -43,13 +43,14 @@ class Launcher:
         self._modules = modules
         self._top_level = {name.partition(".")[0] for name in modules}
         self._environment = dict(os.environb)
-        # What `scout` has found out.
-        self.pages = b""
+        # What scouts have found out, by their names.
+        self.pages: dict[str, bytes] = {}
 
-    def prepare(self, work: int) -> None:
-        """What a fresh interpreter has anew, done while nobody waits for it: as soon as there is
-        something to read at `work`, only what cannot be left out."""
-        self._launch.populate(self.pages, work)
+    def prepare(self, work: int, scout: str) -> None:
+        """What a fresh interpreter has anew, and the pages that this scout has touched, done while
+        nobody waits for it: as soon as there is something to read at `work`, only what cannot be
+        left out."""
+        self._launch.populate(self.pages[scout], work)
         # `random` sees to itself.
         if numpy := self._modules.get("numpy.random"):
             numpy.seed()

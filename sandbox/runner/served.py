@@ -28,6 +28,9 @@ from .program import Program, become
 from .requests import BEGUN, EVENT, Situation
 from .source import Source
 
+# Programs that find out which pages of memory are touched by one that does next to nothing, and by
+# one such as many begin with.
+LITTLE, MUCH = "little", "much"
 # As those of the container, which apply all the same.
 SCOUT_LIMITS = ProcessLimits(cpu_seconds=10, open_files=1024, file_bytes=1024**3)
 
@@ -52,13 +55,12 @@ def serve_run(
     )
 
 
-def scout(pages: int, launcher: Launcher) -> None:
-    """Run a small program, such as many begin with, as the zygote's own user, and say in the end
-    which pages of memory it has touched."""
+def scout(name: str, pages: int, launcher: Launcher) -> None:
+    """Run this program as the zygote's own user, and say in the end which pages it has touched."""
     program = Program(
         replace(Layout(), workspace="/"),
-        Language(("python3",), "scout.py", beside_files=False),
-        Source(f"{HOOK}/scout.py", "scout.py", 0, ""),
+        Language(("python3",), f"{name}.py", beside_files=False),
+        Source(f"{HOOK}/scout_{name}.py", f"{name}.py", 0, ""),
         args=[],
         limits=SCOUT_LIMITS,
     )

@@ -25,7 +25,7 @@ from .counters import cpu_seconds_of
 from .launcher import Launcher
 from .preloaded import ENDED, NEWS, NOT_STARTED, READY, RUN, STARTED
 from .program import Program, program_from
-from .served import scout, serve_client, serve_run
+from .served import LITTLE, MUCH, scout, serve_client, serve_run
 
 BACKLOG = 64
 CLIENT = b"client"
@@ -34,6 +34,8 @@ RETRY_SECONDS = 0.1
 # The next spare is made when a short program has ended, or after so long: a fork beside the start
 # of a program slows that down.
 SPARE_SECONDS = 0.03
+# Of CPU: a program that has needed more is likely to be followed by one that touches much memory.
+LITTLE_SECONDS = 0.01
 # How long the report on a run takes to whoever waits for it; a fork competes with that.
 REPORT_SECONDS = 0.015
 # How often to look whether a client was stopped, of which nobody tells.
@@ -64,6 +66,8 @@ class Zygote:
         self._clients = Clients()
         # What was done ahead for a program, in seconds of CPU, is not the program's.
         self._spent: dict[int, float] = {}
+        # How much CPU the one that ended last has needed.
+        self._last_seconds = 0.0
         self._wakeup, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._woken = woken
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -71,7 +75,8 @@ class Zygote:
 
     def serve(self) -> None:
         """Until PID 1 is gone; in a child, until it has something to become."""
-        self._scout()
+        for name in (LITTLE, MUCH):
+            self._launcher.pages[name] = self._pages_of(name)
         self._listener.listen(BACKLOG)
         self._fork()
         self._tell(READY)
@@ -89,22 +94,23 @@ class Zygote:
             if self._spare is None and time.monotonic() >= self._fork_at:
                 self._fork()
 
-    def _scout(self) -> None:
-        """Without what it finds out, programs are slower, and nothing else."""
+    def _pages_of(self, name: str) -> bytes:
+        """What this scout finds out. Without it programs are slower, and nothing else."""
         heard, tell = os.pipe2(os.O_CLOEXEC)
         try:
             pid = os.fork()
         except OSError:
             os.close(heard)
             os.close(tell)
-            return
+            return b""
         if pid == 0:
             # It has no file to close on its way out of here: it has closed all of them by then.
-            self._in_child(lambda: scout(tell, self._launcher))
+            self._in_child(lambda: scout(name, tell, self._launcher))
         os.close(tell)
         with open(heard, "rb") as file:
-            self._launcher.pages = file.read()
+            pages = file.read()
         os.waitpid(pid, 0)
+        return pages
 
     def _poll(self) -> list[tuple[int, int]]:
         poll = select.poll()
@@ -215,7 +221,8 @@ class Zygote:
                 pause = 0.0 if self._clients.program_ended(pid, status) else REPORT_SECONDS
                 self._fork_at = min(self._fork_at, time.monotonic() + pause)
                 seconds = usage.ru_utime + usage.ru_stime - self._spent.pop(pid, 0.0)
-                self._tell(ENDED, pid, status, max(0.0, seconds), usage.ru_maxrss * 1024)
+                self._last_seconds = max(0.0, seconds)
+                self._tell(ENDED, pid, status, self._last_seconds, usage.ru_maxrss * 1024)
 
     def _tell(
         self, what: int, pid: int = 0, status: int = 0, seconds: float = 0, peak: int = 0
@@ -249,7 +256,7 @@ class Zygote:
         raise BecameProgram
 
     def _become_something(self, work: socket.socket) -> None:
-        self._launcher.prepare(work.fileno())
+        self._launcher.prepare(work.fileno(), self._likely_work())
         kind, descriptors, _, _ = socket.recv_fds(work, MAX_MESSAGE, 8)
         work.close()
         if kind == CLIENT:
@@ -258,6 +265,12 @@ class Zygote:
             serve_run(self._program(descriptors[0]), descriptors[1:], self._launcher)
         else:
             os._exit(0)
+
+    def _likely_work(self) -> str:
+        """What has been done so far says what the next program will touch: each page that is ready
+        and not needed costs memory, and time when it is taken down."""
+        running = (cpu_seconds_of(pid) - spent for pid, spent in self._spent.items())
+        return LITTLE if max(self._last_seconds, *running, 0.0) < LITTLE_SECONDS else MUCH
 
     def _program(self, descriptor: int) -> Program:
         with open(descriptor, "rb", buffering=0) as file:

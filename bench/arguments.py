@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.cases import MEMORY, NAMES, START
+from bench.cases import LIBRARIES, MEMORY, NAMES, START
 
 ROUNDS, SECONDS = 50, 60.0
 EXECUTIONS = 1_000_000
 QUICK_ROUNDS, QUICK_SECONDS = 5, 5.0
-# Only a service that we have started ourselves lets us look into its containers.
-PRIVATE = {START, MEMORY}
+# Only of a service that we have started ourselves we know the image, and see into its containers.
+PRIVATE = {START, MEMORY, LIBRARIES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

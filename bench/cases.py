@@ -136,4 +136,6 @@ THROUGHPUT = (
 # Of the private service's containers: nobody else lets us look into theirs.
 START = "start"
 MEMORY = "memory"
-NAMES = (*(case.name for case in (*LATENCY, *TRANSFER, *THROUGHPUT)), START, MEMORY)
+# Of its image, in a plain container.
+LIBRARIES = "libraries"
+NAMES = (*(case.name for case in (*LATENCY, *TRANSFER, *THROUGHPUT)), START, MEMORY, LIBRARIES)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 
-from bench import cases, engine, idle, latency, throughput, transfer
+from bench import cases, engine, idle, latency, libraries, throughput, transfer
 from bench.arguments import Options
 from bench.cases import LatencyCase, ThroughputCase
 from bench.client import Interpreter
@@ -108,6 +108,8 @@ class Measuring:
             theirs = self._docker_exec(stack) if wanted else None
             for case in wanted:
                 self._latency(case, server, theirs)
+        if cases.LIBRARIES in self._options.cases:
+            self._libraries()
         for moved in cases.TRANSFER:
             if moved.name in self._options.cases:
                 self._progress.say(f"{moved.name}: {moved.title}")
@@ -148,22 +150,32 @@ class Measuring:
             return None
         if self._options.base_url:
             self._report.notes.append("docker exec: on this machine, whatever the server's is")
+        return latency.docker_exec_runs(stack.enter_context(self._plain_container()))
+
+    def _libraries(self) -> None:
+        if not self._options.docker:
+            self._report.notes.append("Libraries NOT measured: --no-docker")
+            return
+        self._progress.say("libraries: what each costs that is loaded ahead, and others")
+        with self._plain_container() as container:
+            self._report.libraries = libraries.measure(
+                container, rounds=max(3, self._options.rounds // 10), progress=self._progress
+            )
+
+    def _plain_container(self) -> engine.PlainContainer:
         image = self._report.settings.get("SANDBOX_IMAGE", os.environ.get("SANDBOX_IMAGE", IMAGE))
         try:
-            container = stack.enter_context(
-                engine.PlainContainer(
-                    engine.connect(),
-                    image,
-                    name=f"bench-plain-{os.getpid()}",
-                    cpus=float(LATENCY_CPUS),
-                    memory_mb=int(MEMORY_MB),
-                )
+            return engine.PlainContainer(
+                engine.connect(),
+                image,
+                name=f"bench-plain-{os.getpid()}",
+                cpus=float(LATENCY_CPUS),
+                memory_mb=int(MEMORY_MB),
             )
         except engine.FAILURES as error:
             raise ServiceFailed(
                 f"no container for docker exec (--no-docker leaves it out): {error}"
             ) from error
-        return latency.docker_exec_runs(container)
 
     def _latency(self, case: LatencyCase, server: Server, theirs: latency.OneRun | None) -> None:
         self._progress.say(f"{case.name}: {case.title}")

@@ -98,6 +98,24 @@ class Memory:
     charged_mb: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """Imported for the first time, after those before it."""
+
+    name: str
+    is_chosen: bool
+    cpu_ms: float
+    memory_mb: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Libraries:
+    # Of a plain interpreter that has imported all that are chosen and has done nothing else.
+    chosen_mb: float | None = None
+    libraries: list[Library] = field(default_factory=list)
+    errors: dict[str, int] = field(default_factory=dict)
+
+
 @dataclass(slots=True, kw_only=True)
 class Report:
     date: str
@@ -110,6 +128,7 @@ class Report:
     throughputs: list[Throughput] = field(default_factory=list)
     start: Start | None = None
     memory: Memory | None = None
+    libraries: Libraries | None = None
 
     def measured(self) -> Iterator[tuple[str, Measured]]:
         """Everything that has errors to tell of, and what it is called."""
@@ -123,6 +142,8 @@ class Report:
             yield throughput.case, throughput.runs
         if self.start:
             yield "start", self.start.times
+        if self.libraries:
+            yield "libraries", Measured(None, self.libraries.errors, [])
 
     @property
     def failed(self) -> int:

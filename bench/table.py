@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.report import Comparison, Measured, Memory, Report, Start, Throughput, Transfer
+from bench.report import (
+    Comparison,
+    Libraries,
+    Measured,
+    Memory,
+    Report,
+    Start,
+    Throughput,
+    Transfer,
+)
 from bench.summary import METHOD
 
 NOTHING = "-"
@@ -34,6 +43,9 @@ def lines(report: Report) -> Iterator[str]:
     if report.start or report.memory:
         yield ""
         yield from hot_container(report.start, report.memory)
+    if report.libraries:
+        yield ""
+        yield from libraries(report.libraries)
     if any(comparison.steps_ms for comparison in report.comparisons):
         yield ""
         yield from steps(report.comparisons)
@@ -154,6 +166,18 @@ def hot_container(start: Start | None, memory: Memory | None) -> Iterator[str]:
             f" {memory.alone_mb} MB if no other container shared its files;"
             f" {memory.charged_mb or NOTHING} MB count against its limit"
         )
+
+
+def libraries(found: Libraries) -> Iterator[str]:
+    rows = [["a library, after those above it", "MB while it waits", "CPU ms to import", ""]]
+    for one in found.libraries:
+        place = "loaded ahead" if one.is_chosen else "beside these"
+        rows.append([one.name, f"{one.memory_mb:.1f}", milliseconds(one.cpu_ms), place])
+    yield from aligned(rows)
+    yield (
+        "A plain interpreter that has imported those that are loaded ahead, and nothing else, has"
+        f" {found.chosen_mb or NOTHING} MB that are no file's"
+    )
 
 
 def steps(found: Sequence[Comparison]) -> Iterator[str]:

@@ -197,7 +197,7 @@ def _finish(
         execution.memory_bytes = result.peak_memory_bytes
     values: dict[str, Any] = {
         **{name: getattr(execution, name) for name in FINISHED},
-        "status": execution.status.value,
+        "status": str(execution.status),
         "limits_hit": Jsonb(execution.limits_hit),
         "step_ms": Jsonb(execution.step_ms),
         "execution": execution.pk,

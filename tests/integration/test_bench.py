@@ -33,7 +33,7 @@ def bench(path: Path, *arguments: str, **environment: str) -> tuple[dict[str, An
 
 def test_it_compares_a_service_of_its_own_with_docker_exec(tmp_path: Path) -> None:
     docker_engine()
-    names = ["print", "start", "memory"]
+    names = ["print", "start", "memory", "libraries"]
     only = [part for name in names for part in ("--only", name)]
     report, pid = bench(tmp_path / "report.json", "--rounds", "2", *only)
     (comparison,) = report["comparisons"]
@@ -45,6 +45,13 @@ def test_it_compares_a_service_of_its_own_with_docker_exec(tmp_path: Path) -> No
     assert comparison["steps_ms"]["run"] >= comparison["steps_ms"]["program"] > 0
     assert report["start"]["times"]["summary"]["count"] >= 3
     assert report["memory"]["alone_mb"] >= report["memory"]["pss_mb"] > 0
+    libraries = report["libraries"]
+    chosen = [one for one in libraries["libraries"] if one["is_chosen"]]
+    listed = (ROOT / "image/python/preload.txt").read_text().split()
+    assert [one["name"] for one in chosen] == listed
+    assert len(libraries["libraries"]) > len(chosen)
+    assert sum(one["memory_mb"] for one in chosen) < libraries["chosen_mb"]
+    assert all(one["cpu_ms"] > 0 for one in libraries["libraries"])
     left = subprocess.run(
         ["docker", "ps", "--all", "--format", "{{.Names}} {{.Labels}}"],
         capture_output=True,

@@ -42,7 +42,7 @@ def test_files_are_paths() -> None:
 def test_of_another_server_only_what_it_shows_is_measured() -> None:
     options = parse(["--base-url", "http://127.0.0.1:8000/v1", "--api-key", "k"])
     assert options.api_key == "k"
-    assert options.cases == set(NAMES) - {"start", "memory"}
+    assert options.cases == set(NAMES) - {"start", "memory", "libraries"}
 
 
 def test_the_key_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,17 @@ import pytest
 
 from bench.machine import Machine
 from bench.plot import draw
-from bench.report import Comparison, Measured, Memory, Report, Start, Throughput, Transfer
+from bench.report import (
+    Comparison,
+    Libraries,
+    Library,
+    Measured,
+    Memory,
+    Report,
+    Start,
+    Throughput,
+    Transfer,
+)
 from bench.summary import Times
 from bench.table import table
 
@@ -154,6 +164,28 @@ def test_start_and_memory_are_told() -> None:
     assert "hot after 600 ms" in text
     assert "70.5 MB (PSS of 2 processes, 60.0 MB of it" in text
     assert "75.0 MB if no other" in text
+
+
+def test_libraries_are_told_with_what_each_costs_and_saves() -> None:
+    found = report()
+    found.libraries = Libraries(
+        chosen_mb=40.2,
+        libraries=[
+            Library(name="numpy", is_chosen=True, cpu_ms=50.0, memory_mb=8.2),
+            Library(name="sympy", is_chosen=False, cpu_ms=229.0, memory_mb=31.4),
+        ],
+    )
+    text = table(found)
+    assert row(text, "numpy") == ["8.2", "50.0", "loaded", "ahead"]
+    assert row(text, "sympy") == ["31.4", "229", "beside", "these"]
+    assert "nothing else, has 40.2 MB" in text
+
+
+def test_a_library_that_cannot_be_imported_is_an_error() -> None:
+    found = report()
+    found.libraries = Libraries(errors={"exit code 1: no module": 1})
+    assert found.failed == 1
+    assert "1 x libraries: exit code 1: no module" in table(found)
 
 
 def test_json_has_every_time_and_how_it_was_measured() -> None:

@@ -14,10 +14,15 @@ Values = Mapping[str, Any] | Sequence[Any]
 
 def ask(statement: str, values: Values) -> tuple[Any, ...] | None:
     """The first row of what a statement answers that each connection prepares once."""
+    return next(iter(ask_for_all(statement, values)), None)
+
+
+def ask_for_all(statement: str, values: Values) -> list[tuple[Any, ...]]:
+    """All of its rows."""
     with connection.prepared_cursor() as cursor:  # type: ignore[attr-defined]  # Of our backend.
         cursor.execute(statement, _of_few_types(values))
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 def _of_few_types(values: Values) -> Values:

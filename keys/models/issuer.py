@@ -14,6 +14,7 @@ from django.utils import timezone
 from keys import environment, tokens
 from keys.models.credential import NAME_LENGTH, Credential
 from keys.public_keys import DEFAULT_KID, InvalidKeys, PublicKey, parse
+from keys.statements import ask_for_all
 from keys.tokens import Token, TokenRefused
 
 if TYPE_CHECKING:
@@ -146,9 +147,8 @@ ENVIRONMENT: dict[str, Any] = {
 
 def _candidates(token: Token) -> Iterator[tuple[Issuer, APIKey | None]]:
     """Two installations may well have the same name, then their keys decide."""
-    with connection.cursor() as cursor:
-        cursor.execute(_candidates_statement(), {"iss": token.issuer, "tenant_id": token.tenant_id})
-        found = cursor.fetchall()
+    named = {"iss": token.issuer, "tenant_id": token.tenant_id}
+    found = ask_for_all(_candidates_statement(), named)
     width = len(Issuer._meta.concrete_fields)
     issuers = []
     for row in found:

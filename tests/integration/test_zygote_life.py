@@ -267,15 +267,24 @@ def test_taking_down_a_programs_memory_is_not_waited_for_nor_told_of_the_next(
 
 def test_what_was_done_ahead_for_a_program_is_not_counted_as_its_time(sandbox: Sandbox) -> None:
     def times(code: str, language: str) -> tuple[float, float]:
+        # After it, and a moment of quiet, as much is done ahead as ever is.
+        assert sandbox.output("sum(range(10**7))") == ""
+        time.sleep(0.3)
         result = sandbox.run(code, language=language)
         # The process has all of it on its own account.
         return result.cpu_ms / 1000, float(result.stdout)
 
     tell = "import time; print(time.process_time())"
     for code, language in ((tell, "py"), (f"python3 -c '{tell}'", "bash")):
-        pairs = [times(code, language) for _ in range(5)]
-        # Where nothing was done ahead, as the next was asked for at once, both are the same.
-        assert any(told < own for told, own in pairs), pairs
+        # Of a run that is told bash and the client as well, it is less only where these were quick.
+        # If what was done ahead was counted, it could be for none.
+        pairs: list[tuple[float, float]] = []
+        for _ in range(20):
+            pairs.append(times(code, language))
+            told, own = pairs[-1]
+            if told < own:
+                break
+        assert told < own, pairs
 
 
 def test_the_time_is_limited(sandbox: Sandbox) -> None:
@@ -358,7 +367,7 @@ def own_kb_of_the_spare(sandbox: Sandbox) -> int:
         found = re.search(r"Private_Dirty: +(\d+)", rollup)
         assert found, rollup
         sizes.append(int(found[1]))
-        return sizes[-1] == sizes[-2:][0] and len(sizes) > 10
+        return len(sizes) > 10 and sizes[-1] == sizes[-2]
 
     wait_until(is_prepared)
     return sizes[-1]

@@ -45,7 +45,7 @@ def _imported(container: PlainContainer, names: Sequence[str]) -> list[tuple[flo
     """For each, milliseconds of CPU, and KiB with all that came before it; after what the
     interpreter has by itself, which imports nothing."""
     printed = container.execute(["python3", "-c", IMPORTS, "sys", *names])
-    return [(milliseconds, kib) for _, milliseconds, kib in map(json.loads, printed.splitlines())]
+    return [(milliseconds, kib) for milliseconds, kib in map(json.loads, printed.splitlines())]
 
 
 def _library(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,10 +14,7 @@ from typing import NoReturn, Protocol
 from .privileges import become_sandbox_user, become_waiting_helper
 from .protocol import Control
 
-READY, TAKEN = b"r", b"t"
-# What takes down a process's memory cannot be interrupted, and those who pass its answer on may
-# have to wait for the same processor.
-PASS_ON_SECONDS = 0.002
+READY, TAKEN, DONE = b"r", b"t", b"d"
 
 
 class Work(Protocol):
@@ -39,6 +35,7 @@ class Helpers:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._ahead: Ahead | None = None
+        self._done: Ahead | None = None
 
     @property
     def pid(self) -> int | None:
@@ -46,6 +43,7 @@ class Helpers:
         return self._ahead.pid if self._ahead else None
 
     def fork_ahead(self) -> None:
+        self.dismiss()
         if self._ahead is None:
             # Without memory or a process for it, the next is forked when it is needed.
             with suppress(OSError):
@@ -58,11 +56,27 @@ class Helpers:
             self._ahead = None
 
     def help(self, task: Control) -> None:
+        self.dismiss()
         ahead, self._ahead = self._ahead, None
-        pid = ahead.pid if ahead and ahead.give(task) else self._fork(task)
-        _, status = os.waitpid(pid, 0)
+        if ahead and ahead.give(task):
+            if ahead.is_done():
+                self._done = ahead
+                return
+            status = ahead.wait()
+        else:
+            _, status = os.waitpid(self._fork(task), 0)
         if status:
             raise HelperFailed(f"a helper ended with status {status}")
+
+    def dismiss(self) -> None:
+        """See that the one that has done its work is gone. It is the programs' user, and has what
+        they must not have. To take down its memory takes a while, in which the answer is passed
+        on, perhaps by the same processor."""
+        if self._done:
+            # It may have died before, and been reaped.
+            with suppress(ChildProcessError):
+                self._done.wait()
+            self._done = None
 
     def _fork(self, task: Control) -> int:
         pid = os.fork()
@@ -78,13 +92,12 @@ class Helpers:
             task = json.loads(file.readline())
         giver.send(TAKEN)
         self._do(task)
+        giver.send(DONE)
+        giver.recv(1)
 
     def _do(self, task: Control) -> None:
         become_sandbox_user()
         self._work.do(task)
-        # A run's last word. After anything else the client goes on at once, and would wait for it.
-        if task["verb"] == "collect":
-            time.sleep(PASS_ON_SECONDS)
 
 
 class Ahead:
@@ -109,24 +122,33 @@ class Ahead:
                 taker.close()
                 _end_after(partial(work, giver))
         ahead = cls(pid, taker)
-        return ahead if ahead._says(READY) else None
+        if ahead._says(READY):
+            return ahead
+        ahead.wait()
+        return None
 
     def give(self, task: Control) -> bool:
         """False when it has died, for example because memory ran out, with nothing done."""
         with suppress(OSError):
             self._taker.sendall(json.dumps(task).encode() + b"\n")
-        if not self._says(TAKEN):
-            return False
-        self.close()
-        return True
+        if self._says(TAKEN):
+            return True
+        self.wait()
+        return False
+
+    def is_done(self) -> bool:
+        """Wait for it. False when it has died."""
+        return self._says(DONE)
+
+    def wait(self) -> int:
+        """Until it is gone; its status."""
+        self._taker.close()
+        return os.waitpid(self.pid, 0)[1]
 
     def _says(self, expected: bytes) -> bool:
         # One that died with the task unread resets the connection.
         with suppress(OSError):
-            if self._taker.recv(1) == expected:
-                return True
-        self.close()
-        os.waitpid(self.pid, 0)
+            return self._taker.recv(1) == expected
         return False
 
     def close(self) -> None:

@@ -111,6 +111,7 @@ class Pid1:
         self._helpers.help(task)
 
     def start(self, program: Program, stdout: int, stderr: int) -> Process:
+        self._helpers.dismiss()
         self._await_dying()
         if program.language.preloaded:
             begun = self._start_preloaded(program, stdout, stderr)

@@ -3,10 +3,9 @@
 Isolated, so that neither the environment nor the working directory adds to what is imported.
 """
 
+import os
 import sys
 from importlib import import_module
-from pathlib import Path
 
-package = Path(__file__).parent
-sys.path[0] = str(package.parent)
-import_module(f"{package.name}.pid1").main()
+sys.path[0], package = os.path.split(os.path.dirname(__file__))
+import_module(f"{package}.pid1").main()

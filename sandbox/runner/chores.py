@@ -6,7 +6,6 @@ Runs as the sandbox's user only, and only while no program does.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from . import collecting, removing, resetting, source, writing
 from .caches import copy_caches
@@ -62,7 +61,7 @@ class Chores:
         takes."""
         nowhere = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
         try:
-            empty = replace(self._layout, workspace=self._layout.code)
+            empty = self._layout._replace(workspace=self._layout.code)
             Chores(empty, Stream(nowhere, nowhere)).do(REHEARSAL)
         finally:
             os.close(nowhere)

@@ -11,7 +11,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .directories import open_directory, open_file, open_workspace
@@ -28,12 +27,12 @@ class Found(NamedTuple):
     executable: bool
 
 
-@dataclass
 class Skips:
-    reasons: dict[str, int] = field(default_factory=dict)
-    names: list[str] = field(default_factory=list)
-    # Of the request, as it names them.
-    limits: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.reasons: dict[str, int] = {}
+        self.names: list[str] = []
+        # Of the request, as it names them.
+        self.limits: set[str] = set()
 
     def add(self, reason: str, name: str, limit: str = "") -> None:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .layout import Layout
 
@@ -14,8 +14,7 @@ MODULE_SYNTAX = re.compile(
 SCRIPT_SYNTAX = re.compile(rb"\brequire\s*\(|\bmodule\.exports\b|\b__(?:dirname|filename)\b")
 
 
-@dataclass(frozen=True)
-class Language:
+class Language(NamedTuple):
     command: tuple[str, ...]
     source: str
     # Programs import modules from beside their source, and say its name in tracebacks.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PATH = "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     workspace: str = "/mnt/data"
     # Programs can read it but not write to it.
     code: str = "/run/code"

@@ -13,8 +13,7 @@ import socket
 import struct
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from .languages import environment
 from .layout import Layout
@@ -39,8 +38,7 @@ READY, STARTED, NOT_STARTED, ENDED = b"RSNE"
 RUN = b"run"
 
 
-@dataclass(frozen=True)
-class Served:
+class Served(NamedTuple):
     """A process of the zygote's that has ended."""
 
     pid: int

@@ -9,8 +9,8 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 from .layout import Layout
 
@@ -139,8 +139,7 @@ def sacrifice_self(score: int = 1000) -> None:
     os.close(file)
 
 
-@dataclass(frozen=True)
-class ProcessLimits:
+class ProcessLimits(NamedTuple):
     """Of each process of a program."""
 
     cpu_seconds: int

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from collections.abc import Iterable
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from .directories import open_workspace
 from .languages import Language, environment
@@ -33,16 +33,22 @@ class Leftovers(Exception):
     """Processes of the program cannot be got rid of."""
 
 
-@dataclass
 class Ending:
     """What is known of a program's processes; the wait status is the main one's."""
 
-    status: int | None = None
-    cpu_seconds: float = 0.0
-    # Of the largest process.
-    peak_memory_bytes: int = 0
-    # The signals that any of them has died of.
-    signals: set[int] = field(default_factory=set)
+    def __init__(
+        self,
+        status: int | None = None,
+        cpu_seconds: float = 0.0,
+        peak_memory_bytes: int = 0,
+        signals: Iterable[int] = (),
+    ) -> None:
+        self.status = status
+        self.cpu_seconds = cpu_seconds
+        # Of the largest process.
+        self.peak_memory_bytes = peak_memory_bytes
+        # The signals that any of them has died of.
+        self.signals = set(signals)
 
 
 class Process(Protocol):
@@ -60,16 +66,14 @@ class Process(Protocol):
         """Kill whatever is left, and wait until it is gone; raises `Leftovers`."""
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """What to execute, with which arguments and variables."""
 
     arguments: list[bytes]
     environment: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     layout: Layout
     language: Language
     source: Source
@@ -88,7 +92,7 @@ class Program:
         )
 
     def message(self) -> dict[str, Any]:
-        parts = {name: vars(getattr(self, name)) for name in PARTS}
+        parts = {name: getattr(self, name)._asdict() for name in PARTS}
         return {**parts, "args": self.args}
 
 

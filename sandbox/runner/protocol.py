@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
-from pathlib import Path
 from typing import Any
 
 HEADER = struct.Struct(">IIB")
@@ -55,9 +55,12 @@ def parse_control(payload: bytes | bytearray) -> Control:
 
 def _digest() -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        source = path.read_bytes()
-        digest.update(f"{path.name} {len(source)}\n".encode() + source)
+    directory = os.path.dirname(__file__)
+    for name in sorted(os.listdir(directory)):
+        if name.endswith(".py"):
+            with open(f"{directory}/{name}", "rb") as file:
+                source = file.read()
+            digest.update(f"{name} {len(source)}\n".encode() + source)
     return digest.hexdigest()[:16]
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
-from pathlib import Path
 
-ENDS_WITH_ITS_PROCESSES = Path("/proc/sys/kernel/shm_rmid_forced")
+ENDS_WITH_ITS_PROCESSES = "/proc/sys/kernel/shm_rmid_forced"
 # Of `shmget`, `semget` and `msgget`, on the machines for which there is a gVisor.
 SYSTEM_CALLS = {"x86_64": (29, 64, 68), "aarch64": (194, 190, 186)}
 
@@ -39,12 +37,13 @@ class Filter(ctypes.Structure):
 def refuse_what_would_stay() -> None:
     """To this process and all that it starts. Takes `no_new_privs`."""
     if not _ends_by_itself():
-        _refuse(SYSTEM_CALLS[platform.machine()])
+        _refuse(SYSTEM_CALLS[os.uname().machine])
 
 
 def _ends_by_itself() -> bool:
     try:
-        return ENDS_WITH_ITS_PROCESSES.read_text().strip() == "1"
+        with open(ENDS_WITH_ITS_PROCESSES) as file:
+            return file.read().strip() == "1"
     except FileNotFoundError:
         return False
 

@@ -10,7 +10,6 @@ import ctypes
 import os
 import stat
 from contextlib import suppress
-from pathlib import Path
 
 from .caches import copy_caches
 from .layout import Layout
@@ -45,8 +44,8 @@ def remove_semaphores(layout: Layout) -> None:
     """They outlive the processes. Shared memory does not, here, and queues cannot be made."""
     listed = ""
     # Where there is no list, there are none: see `refusing`.
-    with suppress(FileNotFoundError):
-        listed = Path(layout.semaphores).read_text()
+    with suppress(FileNotFoundError), open(layout.semaphores) as file:
+        listed = file.read()
     for line in listed.splitlines()[1:]:
         identifier = int(line.split()[1])
         if _libc.semctl(identifier, 0, IPC_RMID):

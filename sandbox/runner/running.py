@@ -7,8 +7,7 @@ import os
 import select
 import signal
 import time
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .counters import oom_kills, refused_forks
 from .privileges import SANDBOX_UID, acting_as
@@ -32,8 +31,7 @@ LIMIT_SIGNALS = (signal.SIGXCPU, signal.SIGXFSZ)
 Reason = Literal["exit", "timeout", "cancelled"]
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     wall_seconds: float
     output_bytes: int
 

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 
 from . import requests
 from .invocation import Invocation, absolute, invocation_of
@@ -58,7 +57,7 @@ def serve_run(
 def scout(name: str, pages: int, launcher: Launcher) -> None:
     """Run this program as the zygote's own user, and say in the end which pages it has touched."""
     program = Program(
-        replace(Layout(), workspace="/"),
+        Layout()._replace(workspace="/"),
         Language(("python3",), f"{name}.py", beside_files=False),
         Source(f"{HOOK}/scout_{name}.py", f"{name}.py", 0, ""),
         args=[],

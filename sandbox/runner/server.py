@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import asdict
 
 from . import source
 from .languages import LANGUAGES
@@ -127,7 +126,7 @@ class Server:
         task: Control = {"verb": verb, "request": request, "message": message}
         if placed:
             written, name = placed
-            task["placed"] = asdict(written) | {"beside": name}
+            task["placed"] = written._asdict() | {"beside": name}
         self._supervisor.help(task)
 
     def _fail(self, request: int, error: Failed) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .directories import FILE, open_workspace
 from .languages import Language, source_name
@@ -18,8 +18,7 @@ BEGINNING = 1024 * 1024
 CHUNK = 256 * 1024
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     path: str
     name: str
     size: int

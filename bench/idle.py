@@ -43,6 +43,7 @@ def memory(records: Records) -> Memory:
         raise NotReady("no container waits, with SANDBOX_POOL_SIZE=0")
     container = engine.container_of(engine.connect(), waiting[0])
     processes = [Path(f"/proc/{pid}") for pid in engine.process_ids(container)]
+    processes = [process for process in processes if has_memory(process)]
     rollups = [figures((process / "smaps_rollup").read_text()) for process in processes]
     anonymous = sum(rollup["Pss_Anon"] for rollup in rollups)
     files = file_kib([(process / "smaps").read_text() for process in processes])
@@ -53,6 +54,11 @@ def memory(records: Records) -> Memory:
         alone_mb=in_mb(anonymous + files),
         charged_mb=charged_mb(processes[0]),
     )
+
+
+def has_memory(process: Path) -> bool:
+    """Not so a zombie. What other threads of its have is the memory of one that is counted."""
+    return not (process / "statm").read_text().startswith("0 ")
 
 
 def figures(rollup: str) -> dict[str, int]:

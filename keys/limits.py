@@ -76,7 +76,10 @@ class Limits:
         "Memory and swap together; what is in /mnt/data, /tmp and /dev/shm counts as well.",
     )
     pids: int = _limit(
-        Scope.CONTAINER, "processes", 16, "Threads count as well, and so do some four of ours."
+        Scope.CONTAINER,
+        "processes",
+        16,
+        "Threads count as well, and so do some of ours: four, and from a limit of 64 on fourteen.",
     )
     workspace_mb: int = _limit(Scope.CONTAINER, "MB", 1, "Files in /mnt/data.")
     tmp_mb: int = _limit(Scope.CONTAINER, "MB", 4, "Files in /tmp.")

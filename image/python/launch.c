@@ -13,11 +13,10 @@
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include "holder.h"
 #include "pages.h"
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x030C0000
@@ -258,30 +257,18 @@ static PyObject *populate(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* --- the holder --- */
+
+/* hold(parent): see holder.h. */
+static PyObject *hold(PyObject *self, PyObject *parent)
+{
+    long pid = PyLong_AsLong(parent);
+    if (pid == -1 && PyErr_Occurred())
+        return NULL;
+    return PyLong_FromLong(hold_memory((pid_t)pid));
+}
+
 /* --- the end --- */
-
-/* Shares the memory, and so has the work of taking it down when the process itself has ended: that
- * takes longer than many programs, and whoever waits for one need not wait for it. */
-static int outlive(void *process)
-{
-    close_range(0, ~0U, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* The kernel interrupts this work late, and the report on the run is made meanwhile. */
-    setpriority(PRIO_PROCESS, 0, 19);
-    while (getppid() == (pid_t)(intptr_t)process)
-        pause();
-    return 0;
-}
-
-static void leave_memory_behind(void)
-{
-    static _Alignas(16) char stack[16384];
-    sigset_t all;
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, NULL);
-    /* Without it, this process does the work itself. */
-    clone(outlive, stack + sizeof stack, CLONE_VM | SIGCHLD, (void *)(intptr_t)getpid());
-}
 
 static void leave(void)
 {
@@ -292,7 +279,6 @@ static void leave(void)
         signal(SIGINT, SIG_DFL);
         kill(getpid(), SIGINT);
     }
-    leave_memory_behind();
     _exit(exit_status);
 }
 
@@ -555,6 +541,7 @@ static PyObject *run_module_as_main(PyObject *self, PyObject *args)
 
 static PyMethodDef methods[] = {
     {"configure", configure, METH_VARARGS, NULL},
+    {"hold", hold, METH_O, NULL},
     {"keep", keep, METH_VARARGS, NULL},
     {"populate", populate, METH_VARARGS, NULL},
     {"_run_module_as_main", run_module_as_main, METH_VARARGS, NULL},

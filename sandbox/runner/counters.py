@@ -3,12 +3,14 @@ processes; for a process, its time."""
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import suppress
 from functools import cache
 
 # Each in version 2 of cgroups, then in version 1.
 MEMORY = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+PROCESS_LIMIT = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
 PIDS = ("/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events")
 
 
@@ -20,6 +22,14 @@ def oom_kills() -> int:
 def refused_forks() -> int:
     """How many processes or threads were not made, since there were too many."""
     return _read(PIDS, b"max")
+
+
+def process_limit() -> float:
+    """How many processes and threads there can be at once."""
+    for path in PROCESS_LIMIT:
+        with suppress(OSError, ValueError), open(path, "rb") as file:
+            return int(file.read())
+    return math.inf
 
 
 def cpu_seconds_of(pid: int) -> float:

@@ -55,6 +55,11 @@ class Launcher:
         if numpy := self._modules.get("numpy.random"):
             numpy.seed()
 
+    def hold(self, zygote: int) -> int:
+        """The process that keeps this one's memory from now on, 0 for none; or -1 if that may do
+        more, and no program must get into this memory."""
+        return int(self._launch.hold(zygote))
+
     def begin_scouting(self) -> None:
         self._launch.scout()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Set
 
-# In /proc/PID/stat after the state: the kernel's flags, and which of them says that it is ending;
-# and how many threads there are.
-FLAGS, EXITING, THREADS = 5, 0x4, 16
+# In /proc/PID/stat after the state: the kernel's flags, and which of them say that it is ending,
+# and that it was forked and has not executed anything since; and how many threads there are.
+FLAGS, EXITING, NOT_EXECUTED, THREADS = 5, 0x4, 0x40, 16
 
 
 def processes_of(uids: Set[int], *, but: Set[int | None]) -> tuple[set[int], set[int]]:
@@ -19,6 +19,14 @@ def processes_of(uids: Set[int], *, but: Set[int | None]) -> tuple[set[int], set
         if name.isdecimal() and int(name) not in but and not uids.isdisjoint(_uids_of(name, uids)):
             (dying if _is_dying(name) else running).add(int(name))
     return running, dying
+
+
+def has_executed(pid: int) -> bool:
+    """Since it was forked."""
+    try:
+        return not _stat(f"/proc/{pid}/stat")[1][FLAGS] & NOT_EXECUTED
+    except OSError:
+        return False
 
 
 def _uids_of(pid: str, sought: Set[int]) -> set[int]:

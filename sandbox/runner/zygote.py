@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from .clients import Clients, has_hung_up
 from .counters import cpu_seconds_of
+from .holders import Holders, tell_holder
 from .launcher import Launcher
 from .preloaded import ENDED, NEWS, NOT_STARTED, READY, RUN, STARTED
 from .program import Program, program_from
@@ -40,6 +41,8 @@ LITTLE_SECONDS = 0.01
 REPORT_SECONDS = 0.015
 # How often to look whether a client was stopped, of which nobody tells.
 LOOK_SECONDS = 0.05
+# How often to look whether a program has executed another, and the memory of the first is free.
+EXECUTED_SECONDS = 0.25
 MAX_MESSAGE = 64
 
 
@@ -61,9 +64,12 @@ class Zygote:
         self._listener = listener
         self._launcher = launcher
         self._spare: Spare | None = None
-        self._fork_at = 0.0
+        # When to do what nobody waits for: make the next spare, take down memory.
+        self._rest_at = 0.0
         self._has_failed = False
         self._clients = Clients()
+        self._holders = Holders()
+        self._pid = os.getpid()
         # What was done ahead for a program, in seconds of CPU, is not the program's.
         self._spent: dict[int, float] = {}
         # How much CPU the one that ended last has needed.
@@ -91,8 +97,10 @@ class Zygote:
                 elif events & (select.POLLHUP | select.POLLERR):
                     self._clients.left(descriptor)
             self._clients.follow_stops()
-            if self._spare is None and time.monotonic() >= self._fork_at:
-                self._fork()
+            if time.monotonic() >= self._rest_at:
+                self._holders.end_due()
+                if self._spare is None:
+                    self._fork()
 
     def _pages_of(self, name: str) -> bytes:
         """What this scout finds out. Without it programs are slower, and nothing else."""
@@ -121,10 +129,12 @@ class Zygote:
         for connection in self._clients.connections():
             poll.register(connection, 0)
         seconds = []
-        if self._spare is None:
-            seconds.append(max(0.0, self._fork_at - time.monotonic()))
+        if self._spare is None or self._holders.due:
+            seconds.append(max(0.0, self._rest_at - time.monotonic()))
         if self._clients:
             seconds.append(LOOK_SECONDS)
+        if self._holders:
+            seconds.append(EXECUTED_SECONDS)
         return poll.poll(math.ceil(min(seconds) * 1000) if seconds else None)
 
     def _answer(self, descriptor: int) -> None:
@@ -134,8 +144,9 @@ class Zygote:
             self._accept()
 
     def _fork(self) -> bool:
+        self._holders.end_due()
         self._has_failed = True
-        self._fork_at = time.monotonic() + RETRY_SECONDS
+        self._rest_at = time.monotonic() + RETRY_SECONDS
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError:
@@ -156,10 +167,11 @@ class Zygote:
     def _hand_over(self, spare: Spare, kind: bytes, descriptors: list[int]) -> None:
         """Give the spare something to become. What goes wrong from here on is the child's."""
         self._spare = None
-        self._fork_at = time.monotonic() + SPARE_SECONDS
+        self._rest_at = time.monotonic() + SPARE_SECONDS
         with suppress(OSError):
             socket.send_fds(spare.socket, [kind], descriptors)
         self._spent[spare.pid] = cpu_seconds_of(spare.pid)
+        self._holders.spare_became(spare.pid, spare.socket)
         spare.socket.close()
 
     def _forward(self) -> None:
@@ -169,6 +181,7 @@ class Zygote:
             os._exit(0)
         # Without a spare PID 1 sees that nothing begins.
         if self._spare:
+            self._holders.await_killed()
             self._tell(STARTED, self._spare.pid)
             self._hand_over(self._spare, RUN, descriptors)
         for descriptor in descriptors:
@@ -213,16 +226,23 @@ class Zygote:
                     self._clients.program_stopped(pid, os.WSTOPSIG(status))
                     continue
                 if self._spare and pid == self._spare.pid:
+                    self._holders.spare_died(self._spare.socket)
                     self._spare.socket.close()
                     self._spare = None
                     continue
+                self._holders.has_ended(pid)
+                if pid not in self._spent:
+                    continue
+                peak = usage.ru_maxrss * 1024
+                self._holders.program_ended(pid, peak)
                 # After the short program of a run, its report comes first; from a shell, the next
                 # one may come at once.
                 pause = 0.0 if self._clients.program_ended(pid, status) else REPORT_SECONDS
-                self._fork_at = min(self._fork_at, time.monotonic() + pause)
+                rest_at = time.monotonic() + pause
+                self._rest_at = rest_at if self._spare else min(self._rest_at, rest_at)
                 seconds = usage.ru_utime + usage.ru_stime - self._spent.pop(pid, 0.0)
                 self._last_seconds = max(0.0, seconds)
-                self._tell(ENDED, pid, status, self._last_seconds, usage.ru_maxrss * 1024)
+                self._tell(ENDED, pid, status, self._last_seconds, peak)
 
     def _tell(
         self, what: int, pid: int = 0, status: int = 0, seconds: float = 0, peak: int = 0
@@ -256,6 +276,11 @@ class Zygote:
         raise BecameProgram
 
     def _become_something(self, work: socket.socket) -> None:
+        holder = self._launcher.hold(self._pid) if self._holders.wanted else 0
+        tell_holder(work, holder)
+        if holder < 0:
+            # It may be anything, and shares this memory.
+            os._exit(126)
         self._launcher.prepare(work.fileno(), self._likely_work())
         kind, descriptors, _, _ = socket.recv_fds(work, MAX_MESSAGE, 8)
         work.close()

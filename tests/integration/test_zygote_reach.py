@@ -36,7 +36,11 @@ def attempt(name, action, *args):
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM): done.append((name, str(error)))
         return
-    done.append((name, repr(result)[:50]))
+    # A holder's first thread has no memory any more.
+    if result != b"" or not is_zombie(args[0]): done.append((name, repr(result)[:50]))
+def read(pid, name):
+    with open(f"/proc/{pid}/{name}", "rb") as file: return file.read(1)
+def is_zombie(pid): return open(f"/proc/{pid}/stat").read().rpartition(") ")[2][0] == "Z"
 def write(path):
     with open(path, "wb", buffering=0) as file: file.write(b"0")
 def call(name, *args):
@@ -47,19 +51,24 @@ class Vector(ctypes.Structure): _fields_ = [("base", ctypes.c_void_p), ("size", 
 vector = Vector(ctypes.addressof(buffer), 8)
 def of_others():
     pids = [int(pid) for pid in os.listdir("/proc") if pid.isdecimal()]
-    return [pid for pid in pids if os.stat(f"/proc/{pid}").st_uid != os.getuid()]
+    theirs = [pid for pid in pids if os.stat(f"/proc/{pid}").st_uid != os.getuid()]
+    # Their threads can be called by their numbers as well.
+    return [int(thread) for pid in theirs for thread in os.listdir(f"/proc/{pid}/task")]
 others = of_others()
 for _ in range(100):
-    # The next spare is made when the last one has begun.
-    if len(others) < 3: time.sleep(0.05); others = of_others()
+    # PID 1, the zygote, this program's holder, and the next spare and its, which are made when the
+    # last one has begun; perhaps a helper. A holder is two threads.
+    if len(others) < 7: time.sleep(0.05); others = of_others()
 for pid in others:
     for number in signal.valid_signals(): attempt(f"kill {number}", os.kill, pid, number)
     # Group 1 would mean everybody.
     if pid != 1: attempt("killpg", os.killpg, pid, 0)
     for name in ("mem", "environ", "maps", "smaps", "auxv", "stack", "syscall", "io", "pagemap",
                  "personality"):
+        # The kernel lets everybody read where his own memory is, which the holder shares.
+        if name in ("maps", "smaps") and read(pid, "comm") == b"h": continue
         if os.path.exists(f"/proc/{pid}/{name}"):
-            attempt(f"read {name}", lambda: open(f"/proc/{pid}/{name}", "rb").read(1))
+            attempt(f"read {name}", read, pid, name)
     for name in ("fd", "fdinfo", "map_files"):
         if os.path.exists(f"/proc/{pid}/{name}"):
             attempt(f"list {name}", os.listdir, f"/proc/{pid}/{name}")
@@ -90,7 +99,7 @@ for pid in others:
         call("process_mrelease", 448, handle, 0)
         call("setns", 308, handle, 0x20000000)
     call("setpgid", 109, pid, 0)
-print(len(others), done)
+print(len(others) >= 7, done)
 """
 
 
@@ -99,8 +108,26 @@ def test_there_is_nothing_to_be_done_to_it(sandbox: Sandbox, language: str) -> N
     code = ATTEMPTS if language == "py" else f"python3 - <<'PROGRAM'\n{ATTEMPTS}\nPROGRAM"
     result = sandbox.run(code, language=language)
     assert result.stderr == b""
-    # PID 1, the zygote and its spare.
-    assert result.stdout == b"3 []\n"
+    assert result.stdout == b"True []\n"
+
+
+ALONE = """
+import os
+mine = [pid for pid in os.listdir("/proc") if pid.isdecimal() and int(pid) != os.getpid()
+        and os.stat(f"/proc/{pid}").st_uid == os.getuid()]
+print([(pid, open(f"/proc/{pid}/comm").read()) for pid in mine])
+"""
+
+
+def test_whoever_read_the_files_of_the_last_run_is_gone_when_the_next_begins(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.output("open('result.txt', 'w').write('x')")
+    for _ in range(10):
+        # It was the programs' user, with the runner's stream open.
+        assert set(sandbox.files()) >= {"result.txt"}
+        assert sandbox.output(ALONE) == "[]\n"
+    sandbox.remove(["result.txt"])
 
 
 def test_signals_do_not_reach_the_runner_while_it_kills(sandbox: Sandbox) -> None:

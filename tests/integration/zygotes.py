@@ -68,6 +68,7 @@ class Own:
 
     zygote: Seen
     spare: Seen
+    holder: Seen
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,14 @@ class Inside:
         def is_at_rest() -> bool:
             processes = self.processes()
             zygotes = [p for p in processes if (p.uid, p.parent) == (ZYGOTE_UID, 1)]
-            spares = [
+            children = [
                 p for p in processes if p.uid == ZYGOTE_UID and p.parent in {z.pid for z in zygotes}
             ]
+            spares = [p for p in children if p.state != "Z"]
+            holders = [p for p in children if p.state == "Z"]
             strangers = [p for p in processes if p.uid == SANDBOX_UID]
-            if len(zygotes) == len(spares) == 1 and not strangers:
-                found.append(Own(zygotes[0], spares[0]))
+            if len(zygotes) == len(spares) == len(holders) == 1 and not strangers:
+                found.append(Own(zygotes[0], spares[0], holders[0]))
             return bool(found)
 
         wait_until(is_at_rest)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import shutil
 import struct
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-DIRECTORY = Path(__file__).parents[3] / "image" / "python"
+from tests.native import built, in_child
+
 PAGE = 4096
 PAGES = 64
 RANGE = struct.Struct("=QQq")
@@ -25,14 +22,7 @@ TOUCHED = {3, 4, 5, 20, 63}
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    compiler = shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("NOT tested, there is no gcc: image/python/pages.c")
-    library = tmp_path_factory.mktemp("pages") / "pages.so"
-    options = "-std=gnu11 -O1 -g -Wall -Wextra -Werror -shared -fPIC"
-    command = [compiler, *options.split(), "-o", str(library), str(DIRECTORY / "pages.c")]
-    subprocess.run(command, check=True)
-    return ctypes.CDLL(str(library))
+    return built("pages.c", tmp_path_factory.mktemp("pages"))
 
 
 class Memory:
@@ -75,27 +65,6 @@ class Memory:
 @pytest.fixture
 def memory() -> Memory:
     return Memory()
-
-
-def in_child(work: Callable[[int], object]) -> bytes:
-    """What it writes to the descriptor that it is given."""
-    heard, tell = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            os.close(heard)
-            work(tell)
-            status = 0
-        except BaseException:  # noqa: BLE001 - the child must not return into pytest
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(status)
-    os.close(tell)
-    with os.fdopen(heard, "rb") as file:
-        said = file.read()
-    assert os.waitpid(pid, 0)[1] == 0
-    return said
 
 
 def scout(pages: ctypes.CDLL, memory: Memory) -> bytes:

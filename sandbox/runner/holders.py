@@ -1,0 +1,133 @@
+"""The zygote's end of the holders (image/python/holder.c): processes that keep the memory of
+programs that have ended, so that it is taken down when nobody waits for anything."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import struct
+from contextlib import suppress
+
+from .counters import process_limit
+from .leftovers import has_executed
+
+# What a spare says: its holder's number, 0 for none, -1 for one that has failed.
+HOLDER = struct.Struct("=i")
+# So many programs have one: to the container's limit, each is two processes.
+MOST = 4
+# With a lower limit, no program has one.
+LEAST_PROCESSES = 64
+# Of a program that took so much more than it shared, or shared some with others, the memory is
+# taken down at once: somebody may need it, or look at what is left of it.
+LARGE_BYTES = 64 * 1024 * 1024
+
+
+def tell_holder(zygote: socket.socket, holder: int) -> None:
+    zygote.send(HOLDER.pack(holder))
+
+
+class Holders:
+    def __init__(self) -> None:
+        # Whether spares are to have one.
+        self.wanted = process_limit() >= LEAST_PROCESSES
+        self._shared_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self._by_program: dict[int, int] = {}
+        # Of programs that have ended.
+        self._due: set[int] = set()
+        # And those that are not reaped yet.
+        self._killed: set[int] = set()
+
+    @property
+    def due(self) -> bool:
+        """Whether some could go."""
+        return bool(self._due)
+
+    def __len__(self) -> int:
+        """How many programs have one."""
+        return len(self._by_program)
+
+    def spare_became(self, program: int, spare: socket.socket) -> None:
+        """Wait for what it says, which is the first thing that it does."""
+        holder = self._told(spare)
+        if holder and len(self._by_program) < MOST:
+            self._by_program[program] = holder
+        elif holder:
+            self._kill(holder)
+
+    def spare_died(self, spare: socket.socket) -> None:
+        if holder := self._told(spare, socket.MSG_DONTWAIT):
+            self._kill(holder)
+
+    def _told(self, spare: socket.socket, flags: int = 0) -> int:
+        for _ in range(2):
+            try:
+                (holder,) = HOLDER.unpack(spare.recv(HOLDER.size, flags))
+            except ConnectionResetError:
+                # It died with something unread, of which we are told first.
+                continue
+            except (OSError, struct.error):
+                return 0
+            if holder < 0:
+                self.wanted = False
+                return 0
+            return int(holder)
+        return 0
+
+    def program_ended(self, program: int, peak_memory_bytes: int) -> None:
+        """Before anybody is told: what must not be kept is gone by then, as after any other
+        process."""
+        holder = self._by_program.pop(program, None)
+        if holder is None:
+            return
+        if peak_memory_bytes < self._shared_bytes + LARGE_BYTES and not _shares_with_others(holder):
+            self._due.add(holder)
+        else:
+            self._kill(holder)
+            self._await(holder)
+
+    def end_due(self) -> None:
+        """Those whose programs have ended, or have become something else, with a memory of its
+        own."""
+        for program in [program for program in self._by_program if has_executed(program)]:
+            self._due.add(self._by_program.pop(program))
+        while self._due:
+            self._kill(self._due.pop())
+
+    def await_killed(self) -> None:
+        """A run is not to find anything of the one before."""
+        for holder in list(self._killed):
+            self._await(holder)
+
+    def has_ended(self, pid: int) -> None:
+        """This process is reaped now, which may be one: also with its program, for want of
+        memory."""
+        self._killed.discard(pid)
+        self._due.discard(pid)
+        for program in [each for each, holder in self._by_program.items() if holder == pid]:
+            del self._by_program[program]
+
+    def _kill(self, holder: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(holder, signal.SIGKILL)
+            self._killed.add(holder)
+
+    def _await(self, holder: int) -> None:
+        with suppress(ChildProcessError):
+            os.waitpid(holder, 0)
+        self._killed.discard(holder)
+
+
+def _shares_with_others(holder: int) -> bool:
+    """Whether there is memory in which others see what one writes, such as a file's."""
+    try:
+        for thread in os.listdir(f"/proc/{holder}/task"):
+            with open(f"/proc/{holder}/task/{thread}/status", "rb") as file:
+                for line in file:
+                    if line.startswith(b"RssShmem:"):
+                        return int(line.split()[1]) > 0
+    except OSError:
+        return True
+    # Where the kernel does not tell.
+    return True

@@ -24,6 +24,7 @@ from .clients import Clients, has_hung_up
 from .counters import cpu_seconds_of
 from .holders import Holders, tell_holder
 from .launcher import Launcher
+from .leftovers import has_executed
 from .preloaded import ENDED, NEWS, NOT_STARTED, READY, RUN, STARTED
 from .program import Program, program_from
 from .served import LITTLE, MUCH, scout, serve_client, serve_run
@@ -276,7 +277,10 @@ class Zygote:
         raise BecameProgram
 
     def _become_something(self, work: socket.socket) -> None:
-        holder = self._launcher.hold(self._pid) if self._holders.wanted else 0
+        # It was forked only. gVisor's kernel does not tell: it has no use for a holder, and that of
+        # 2022 does not survive one.
+        may_hold = self._holders.wanted and not has_executed(os.getpid())
+        holder = self._launcher.hold(self._pid) if may_hold else 0
         tell_holder(work, holder)
         if holder < 0:
             # It may be anything, and shares this memory.

@@ -181,6 +181,9 @@ class Pid1:
                     self._helpers.forget()
                 elif self._zygote and pid == self._zygote.pid:
                     ended += self._zygote.news()
+                    if self._zygote.control:
+                        # A helper has it open as well: closed here, it would be reported for ever.
+                        self._epoll.unregister(self._zygote.control)
                     ended += self._zygote.has_died()
                 else:
                     seconds = usage.ru_utime + usage.ru_stime

@@ -17,7 +17,7 @@ import pytest
 
 from sandbox.answers import RunResult
 from sandbox.confinement import confinement
-from sandbox.runner.privileges import ZYGOTE_UID
+from sandbox.runner.privileges import HELPER_UID, ZYGOTE_UID
 from tests.containers import MB, Sandbox, docker_engine, started
 from tests.integration.zygotes import (
     Inside,
@@ -122,6 +122,26 @@ def test_it_is_killed_while_nothing_runs(sandbox: Sandbox) -> None:
     assert same(sandbox.run("echo 'print(2)' | python3", language="bash"), b"2\n")
     get_hot(sandbox)
     assert inside.own().zygote.pid != before
+
+
+def test_who_is_left_waits_for_the_next_in_silence(fresh: Sandbox) -> None:
+    inside = Inside(fresh)
+    # A helper waits as well, which was forked beside the zygote.
+    wait_until(lambda: HELPER_UID in {p.uid for p in inside.processes()})
+    kill_zygote(inside)
+    get_hot(fresh)
+    inside.own()
+    before = float(inside.python(OWN_SECONDS))
+    time.sleep(1)
+    assert float(inside.python(OWN_SECONDS)) - before < 0.3
+
+
+# Of CPU, PID 1's.
+OWN_SECONDS = """
+import os
+fields = open("/proc/1/stat").read().rpartition(") ")[2].split()
+print((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+"""
 
 
 def test_it_is_killed_while_a_program_runs(fresh: Sandbox) -> None:

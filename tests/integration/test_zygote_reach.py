@@ -40,6 +40,9 @@ def attempt(name, action, *args):
     if result != b"" or not is_zombie(args[0]): done.append((name, repr(result)[:50]))
 def read(pid, name):
     with open(f"/proc/{pid}/{name}", "rb") as file: return file.read(1)
+def is_holder(pid):
+    try: return read(pid, "comm") == b"h"
+    except (FileNotFoundError, ProcessLookupError): return False
 def is_zombie(pid): return open(f"/proc/{pid}/stat").read().rpartition(") ")[2][0] == "Z"
 def write(path):
     with open(path, "wb", buffering=0) as file: file.write(b"0")
@@ -66,7 +69,7 @@ for pid in others:
     for name in ("mem", "environ", "maps", "smaps", "auxv", "stack", "syscall", "io", "pagemap",
                  "personality"):
         # The kernel lets everybody read where his own memory is, which the holder shares.
-        if name in ("maps", "smaps") and read(pid, "comm") == b"h": continue
+        if name in ("maps", "smaps") and is_holder(pid): continue
         if os.path.exists(f"/proc/{pid}/{name}"):
             attempt(f"read {name}", read, pid, name)
     for name in ("fd", "fdinfo", "map_files"):

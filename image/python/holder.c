@@ -36,11 +36,10 @@
 #error "which system calls are which is not known for this processor"
 #endif
 
-/* It takes less than a millisecond where the processor is free. Somebody may wait for the spare: where
- * it takes longer, as was seen beside the first program of a container that is not hot yet, the next
- * spare is better. */
+/* It takes less than a millisecond where the processor is free, and a tenth of a second where the
+ * container has used up its share. After about a second the spare does without. */
 #define LOOK_NANOSECONDS 50000
-#define MOST_LOOKS 400
+#define MOST_LOOKS 10000
 
 static struct {
     pid_t parent;

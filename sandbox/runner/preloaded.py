@@ -182,6 +182,7 @@ class Zygote:
             what, pid, status, cpu_seconds, peak = NEWS.unpack(message)
             if what[0] == READY:
                 self.ready = True
+                self.resume()
             elif what[0] == STARTED:
                 self._programs.add(pid)
                 self.served += 1

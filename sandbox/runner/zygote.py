@@ -84,9 +84,10 @@ class Zygote:
         """Until PID 1 is gone; in a child, until it has something to become."""
         for name in (LITTLE, MUCH):
             self._launcher.pages[name] = self._pages_of(name)
-        self._listener.listen(BACKLOG)
         self._fork()
+        # In this order: PID 1 stops one that it takes for loading, and whoever connects waits for it.
         self._tell(READY)
+        self._listener.listen(BACKLOG)
         while True:
             for descriptor, events in self._poll():
                 if descriptor == self._wakeup:

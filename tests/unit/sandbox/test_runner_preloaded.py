@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from sandbox.runner import preloaded
 from sandbox.runner.layout import Layout
-from sandbox.runner.preloaded import FIRST_PAUSE, LONGEST_PAUSE, Zygote
+from sandbox.runner.preloaded import FIRST_PAUSE, LONGEST_PAUSE, NEWS, READY, Zygote
 
 
 class Clock:
@@ -62,3 +65,27 @@ def test_a_program_whose_end_it_took_along_was_killed(clock: Clock, tmp_path: Pa
     (lost,) = zygote.has_died()
     assert (lost.pid, lost.status) == (2**22 + 1, 9)
     assert not zygote.busy
+
+
+def test_one_that_is_ready_is_not_kept_stopped_for_a_program(tmp_path: Path) -> None:
+    """Whoever connects to it would wait for as long as that program runs."""
+    zygote = Zygote(Layout(code=str(tmp_path)))
+    zygote._control, its_own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    zygote._control.setblocking(False)
+    with subprocess.Popen(["/bin/sleep", "60"]) as process, zygote._control, its_own:
+        zygote.pid = process.pid
+        zygote.pause()
+        assert changes(process.pid, os.WSTOPPED)
+        zygote.news()
+        assert not changes(process.pid, os.WCONTINUED | os.WNOHANG)
+        its_own.send(NEWS.pack(bytes([READY]), 0, 0, 0.0, 0))
+        zygote.news()
+        assert changes(process.pid, os.WCONTINUED | os.WNOHANG)
+        zygote.pause()
+        assert not changes(process.pid, os.WSTOPPED | os.WNOHANG)
+        process.kill()
+
+
+def changes(pid: int, options: int) -> bool:
+    """Whether this process, which lives on, is stopped or goes on, which is told once."""
+    return os.waitid(os.P_PID, pid, options) is not None

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 from .counters import process_limit
@@ -24,14 +25,10 @@ LEAST_PROCESSES = 64
 LARGE_BYTES = 64 * 1024 * 1024
 
 
-def tell_holder(zygote: socket.socket, holder: int) -> None:
-    zygote.send(HOLDER.pack(holder))
-
-
 class Holders:
     def __init__(self) -> None:
         # Whether spares are to have one.
-        self.wanted = process_limit() >= LEAST_PROCESSES
+        self._wanted = process_limit() >= LEAST_PROCESSES
         self._shared_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self._by_program: dict[int, int] = {}
         # Of programs that have ended.
@@ -47,6 +44,16 @@ class Holders:
     def __len__(self) -> int:
         """How many programs have one."""
         return len(self._by_program)
+
+    def hold(self, begin: Callable[[], int], zygote: socket.socket) -> None:
+        """In a spare, before it reads anything: have a holder, and tell the zygote which."""
+        # gVisor's kernel does not say that we were forked only: it has no use for a holder, and
+        # that of 2022 does not survive one.
+        holder = begin() if self._wanted and not has_executed(os.getpid()) else 0
+        zygote.send(HOLDER.pack(holder))
+        if holder < 0:
+            # It may be anything, and shares this memory.
+            os._exit(126)
 
     def spare_became(self, program: int, spare: socket.socket) -> None:
         """Wait for what it says, which is the first thing that it does."""
@@ -70,7 +77,7 @@ class Holders:
             except (OSError, struct.error):
                 return 0
             if holder < 0:
-                self.wanted = False
+                self._wanted = False
                 return 0
             return int(holder)
         return 0

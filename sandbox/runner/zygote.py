@@ -22,9 +22,8 @@ from typing import NoReturn
 
 from .clients import Clients, has_hung_up
 from .counters import cpu_seconds_of
-from .holders import Holders, tell_holder
+from .holders import Holders
 from .launcher import Launcher
-from .leftovers import has_executed
 from .preloaded import ENDED, NEWS, NOT_STARTED, READY, RUN, STARTED
 from .program import Program, program_from
 from .served import LITTLE, MUCH, scout, serve_client, serve_run
@@ -85,7 +84,7 @@ class Zygote:
         for name in (LITTLE, MUCH):
             self._launcher.pages[name] = self._pages_of(name)
         self._fork()
-        # In this order: PID 1 stops one that it takes for loading, and whoever connects waits for it.
+        # In this order: PID 1 may stop who is not ready, and whoever connects would wait.
         self._tell(READY)
         self._listener.listen(BACKLOG)
         while True:
@@ -100,8 +99,9 @@ class Zygote:
                     self._clients.left(descriptor)
             self._clients.follow_stops()
             if time.monotonic() >= self._rest_at:
-                self._holders.end_due()
-                if self._spare is None:
+                if self._spare:
+                    self._holders.end_due()
+                else:
                     self._fork()
 
     def _pages_of(self, name: str) -> bytes:
@@ -278,14 +278,7 @@ class Zygote:
         raise BecameProgram
 
     def _become_something(self, work: socket.socket) -> None:
-        # It was forked only. gVisor's kernel does not tell: it has no use for a holder, and that of
-        # 2022 does not survive one.
-        may_hold = self._holders.wanted and not has_executed(os.getpid())
-        holder = self._launcher.hold(self._pid) if may_hold else 0
-        tell_holder(work, holder)
-        if holder < 0:
-            # It may be anything, and shares this memory.
-            os._exit(126)
+        self._holders.hold(lambda: self._launcher.hold(self._pid), work)
         self._launcher.prepare(work.fileno(), self._likely_work())
         kind, descriptors, _, _ = socket.recv_fds(work, MAX_MESSAGE, 8)
         work.close()

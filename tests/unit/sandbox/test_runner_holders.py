@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from sandbox.runner.holders import LARGE_BYTES, MOST, Holders, tell_holder
+from sandbox.runner.holders import HOLDER, LARGE_BYTES, MOST, Holders
 
 OWN_BYTES = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 SMALL_BYTES = OWN_BYTES
@@ -44,7 +44,7 @@ def process() -> Iterator[Callable[[], int]]:
 def became(holders: Holders, program: int, holder: int) -> None:
     zygotes, spares = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with zygotes, spares:
-        tell_holder(spares, holder)
+        spares.send(HOLDER.pack(holder))
         holders.spare_became(program, zygotes)
 
 
@@ -154,7 +154,7 @@ def test_that_of_a_spare_that_died_goes_as_well(process: Callable[[], int]) -> N
     with zygotes, spares:
         # Before it could say anything.
         holders.spare_died(zygotes)
-        tell_holder(spares, holder)
+        spares.send(HOLDER.pack(holder))
         # And left something unread, which is told first.
         os.write(zygotes.fileno(), b"work")
         spares.close()
@@ -174,6 +174,20 @@ def test_a_spare_that_dies_when_it_is_needed_has_none() -> None:
 
 def test_where_one_was_not_confined_no_more_are_wanted() -> None:
     holders = Holders()
-    assert holders.wanted
+    assert spare(holders, 1234) == (1234, 0)
+    # This spare must not become a program.
+    assert spare(holders, -1) == (-1, 126)
     became(holders, 1, -1)
-    assert not holders.wanted
+    assert spare(holders, 1234) == (0, 0)
+
+
+def spare(holders: Holders, holder: int) -> tuple[int, int]:
+    """Which holder it tells, if it can have this one, and its exit status after that."""
+    zygotes, spares = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with zygotes, spares:
+        pid = os.fork()
+        if pid == 0:
+            holders.hold(lambda: holder, spares)
+            os._exit(0)
+        (told,) = HOLDER.unpack(zygotes.recv(HOLDER.size))
+    return told, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -3,28 +3,13 @@ from one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import pytest
 
 from sandbox.channel import CollectRequest, Entry, Writable
 from tests.containers import LIMITS, Sandbox, run_limits
-from tests.integration.zygotes import Inside, hot_sandbox, served, unharmed, wait_until
-
-
-@pytest.fixture(scope="module")
-def hot() -> Iterator[Sandbox]:
-    with hot_sandbox() as sandbox:
-        sandbox.remove(["junk.py"])
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(hot: Sandbox) -> Iterator[Sandbox]:
-    with unharmed(hot):
-        yield hot
-
+from tests.integration.zygote.inside import Inside, served, wait_until
 
 # All that a program could want to leave behind. `state.py` looks for it, by name and value.
 STATE = r"""

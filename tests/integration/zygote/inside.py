@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import docker
 
@@ -15,7 +14,6 @@ from sandbox.confinement import Confinement, confinement
 from sandbox.runner.privileges import SANDBOX_UID, ZYGOTE_UID
 from tests.containers import Sandbox, docker_engine, started
 
-JUNK = Path(__file__).parent.with_name("junk.py").read_bytes()
 # Of two CPUs, for the sake of whoever waits for the tests.
 CPUS = 2.0
 HOT_SECONDS = 30.0
@@ -167,7 +165,6 @@ def hot_sandbox(confined: Confinement | None = None) -> Iterator[Sandbox]:
     confined = confined or replace(confinement(), cpus=CPUS)
     with started(docker_engine(), confined) as sandbox:
         get_hot(sandbox)
-        sandbox.put({"junk.py": JUNK})
         yield sandbox
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,20 +12,8 @@ import pytest
 from sandbox.confinement import confinement
 from sandbox.runner.privileges import ZYGOTE_UID
 from tests.containers import MB, Sandbox
-from tests.integration.test_zygote_life import WAIT, meanwhile
-from tests.integration.zygotes import Inside, Seen, hot_sandbox, unharmed, wait_until
-
-
-@pytest.fixture(scope="module")
-def hot() -> Iterator[Sandbox]:
-    with hot_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(hot: Sandbox) -> Iterator[Sandbox]:
-    with unharmed(hot):
-        yield hot
+from tests.integration.zygote.inside import Inside, Seen, hot_sandbox, wait_until
+from tests.integration.zygote.test_life import WAIT, meanwhile
 
 
 def holders(inside: Inside) -> set[int]:

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from sandbox.runner.privileges import SANDBOX_UID
 from tests.containers import Sandbox
-from tests.integration.zygotes import Inside, get_hot, hot_sandbox, is_well, served, unharmed
+from tests.integration.zygote.inside import Inside, get_hot, hot_sandbox, is_well, served
 
 PLAIN = "exec -a python3 /opt/sandbox/python3"
-
-
-@pytest.fixture(scope="module")
-def hot() -> Iterator[Sandbox]:
-    with hot_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(hot: Sandbox) -> Iterator[Sandbox]:
-    with unharmed(hot):
-        yield hot
 
 
 ATTEMPTS = """
@@ -312,6 +299,5 @@ print(len(fonts.fontManager.ttflist) > 10)
             "1.5 /usr/lib/python3.11/json/__init__.py 1",
             "True",
         ]
-        sandbox.put({"junk.py": b""})
         assert is_well(sandbox)
         assert inside.own().zygote.pid == after

@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,15 @@ from hypothesis import strategies as st
 from sandbox.confinement import confinement
 from tests import junk
 from tests.containers import MB, Sandbox
-from tests.integration.zygotes import CPUS, Inside, Seen, hot_sandbox, is_well, served, wait_until
+from tests.integration.zygote.inside import (
+    CPUS,
+    Inside,
+    Seen,
+    hot_sandbox,
+    is_well,
+    served,
+    wait_until,
+)
 
 MESSAGES = 60
 # What Python's allocator may take and keep.
@@ -24,9 +33,9 @@ GROWTH_KB = 8 * 1024
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with hot_sandbox() as sandbox:
-        yield sandbox
+def sandbox(hot: Sandbox) -> Sandbox:
+    hot.put({"junk.py": Path(junk.__file__).read_bytes()})
+    return hot
 
 
 @pytest.fixture(autouse=True)
@@ -365,6 +374,7 @@ print(time.monotonic() - began < 1)
     expected = "True True True True\nTrue\n8\n\nTrue\n"
     # Of processes, and not of memory, which some hundred interpreters may well use up.
     with hot_sandbox(replace(confinement(), cpus=CPUS, memory_bytes=2048 * MB)) as sandbox:
+        sandbox.put({"junk.py": Path(junk.__file__).read_bytes()})
         before = Inside(sandbox).own().zygote
         assert sandbox.output(PREPARE + code) == expected
         assert_unhurt(sandbox, before)

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import connection, models
+from django.db import models
 from django.utils import timezone
 
-from keys import environment, tokens
+from keys import environment, rows, tokens
 from keys.models.credential import NAME_LENGTH, Credential
 from keys.public_keys import DEFAULT_KID, InvalidKeys, PublicKey, parse
 from keys.statements import ask_for_all
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from keys.models.api_key import APIKey
 
 logger = logging.getLogger(__name__)
-
-Row = TypeVar("Row", bound=models.Model)
 
 # Asked by each request with a token, instead of the one for a key: who may have signed it, and the
 # tenant's row if there is one. Nothing of it is remembered, so what was turned off is off.
@@ -152,9 +150,9 @@ def _candidates(token: Token) -> Iterator[tuple[Issuer, APIKey | None]]:
     width = len(Issuer._meta.concrete_fields)
     issuers = []
     for row in found:
-        issuer, tenant = _instance(Issuer, row[:width]), None
+        issuer, tenant = rows.instance(Issuer, row[:width]), None
         if row[width] is not None:
-            tenant = _instance(_key_model(), row[width:])
+            tenant = rows.instance(_key_model(), row[width:])
             tenant.issuer = issuer
         issuers.append((issuer, tenant))
     if environment.is_configured():
@@ -168,7 +166,7 @@ def _candidates(token: Token) -> Iterator[tuple[Issuer, APIKey | None]]:
 @cache
 def _candidates_statement() -> str:
     return CANDIDATES.format(
-        issuer=_columns(Issuer, "issuer"), tenant=_columns(_key_model(), "tenant")
+        issuer=rows.selected(Issuer, "issuer"), tenant=rows.selected(_key_model(), "tenant")
     )
 
 
@@ -176,12 +174,3 @@ def _key_model() -> type[APIKey]:
     """Which refers to issuers, so that it cannot be imported here."""
     model: type[APIKey] = apps.get_model("keys", "APIKey")
     return model
-
-
-def _columns(model: type[models.Model], source: str) -> str:
-    return ", ".join(f'{source}."{field.column}"' for field in model._meta.concrete_fields)
-
-
-def _instance(model: type[Row], row: Sequence[Any]) -> Row:
-    names = [field.attname for field in model._meta.concrete_fields]
-    return model.from_db(connection.alias, names, row)

@@ -16,8 +16,9 @@ from django.utils import timezone
 from audit.models import Execution, SandboxContainer, SandboxSession
 from audit.models.session import CONTINUED, HINTED, LEASE, TAKE
 from audit.presence import new_token
+from keys import rows
 from keys.statements import ask
-from sandbox import pool, rows
+from sandbox import pool
 from sandbox.claiming import OWN, WARM, Claim, Source
 from sandbox.database import UNACKNOWLEDGED
 from sandbox.services.requests import Caller, RunRequest

@@ -37,9 +37,9 @@
 #endif
 
 /* It takes less than a millisecond where the processor is free, and a tenth of a second where the
- * container has used up its share. After about a second the spare does without. */
+ * container has used up its share. */
 #define LOOK_NANOSECONDS 50000
-#define MOST_LOOKS 10000
+#define MOST_MILLISECONDS 1000
 
 static struct {
     pid_t parent;
@@ -108,16 +108,24 @@ static int is_there(const int *what)
     return __atomic_load_n(what, __ATOMIC_ACQUIRE) != 0;
 }
 
+static int64_t milliseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* Whether both threads are where they stay: the first has ended, and the second is confined, or has
  * ended as well. */
 static int is_settled(void)
 {
     const struct timespec pause = {0, LOOK_NANOSECONDS};
-    for (int look = 0; look < MOST_LOOKS; look++) {
+    const int64_t began = milliseconds();
+    do {
         nanosleep(&pause, NULL);
         if (!is_there(&holder.first) && (is_there(&holder.is_confined) || !is_there(&holder.second)))
             return 1;
-    }
+    } while (milliseconds() - began < MOST_MILLISECONDS);
     return 0;
 }
 

@@ -1,5 +1,5 @@
-"""The zygote's end of the holders (image/python/holder.c): processes that keep the memory of
-programs that have ended, so that it is taken down when nobody waits for anything."""
+"""What the zygote and its spares do with holders (image/python/holder.c): processes that keep the
+memory of programs that have ended, so that it is taken down when nobody waits for anything."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Holders:
         """How many programs have one."""
         return len(self._by_program)
 
-    def hold(self, begin: Callable[[], int], zygote: socket.socket) -> None:
+    def have_one(self, begin: Callable[[], int], work: socket.socket) -> None:
         """In a spare, before it reads anything: have a holder, and tell the zygote which."""
         # gVisor's kernel does not say that we were forked only: it has no use for a holder, and
         # that of 2022 does not survive one.
         holder = begin() if self._wanted and not has_executed(os.getpid()) else 0
-        zygote.send(HOLDER.pack(holder))
+        work.send(HOLDER.pack(holder))
         if holder < 0:
             # It may be anything, and shares this memory.
             os._exit(126)

@@ -146,7 +146,9 @@ class Zygote:
 
     def resume(self) -> None:
         if self.pid is not None and self._paused_at is not None:
-            os.kill(self.pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                # It may have been reaped, and this be what it said before.
+                os.kill(self.pid, signal.SIGCONT)
             self._paused += time.monotonic() - self._paused_at
         self._paused_at = None
 

@@ -165,16 +165,12 @@ def _lower(which: int, soft: int, hard: int) -> None:
     resource.setrlimit(which, (soft, hard))
 
 
-# gVisor goes by a list that it has made before, on which the latest children are missing: a storm
-# grows again between two looks at what is left, but not between two signals.
-KILLS_AT_ONCE = 20
-
-
-def kill_processes_of(uid: int) -> None:
+def kill_processes_of(uid: int, *, repeats: int = 1) -> None:
     """Kill every process of a uid, at once and without a fork of our own.
 
-    The kernel signals them all under the lock that a fork needs, and a fork with a signal pending
-    starts over: so no storm of forks outruns this, and it works at the limit of processes. Being
+    Linux signals them all under the lock that a fork needs, and a fork with a signal pending
+    starts over: so no storm of forks outruns this, and it works at the limit of processes. gVisor
+    goes by a list that it has made before, and has to be told several times in a row. Being
     that user keeps it from anything else that may run in the container, such as a zygote that has
     just been started, which is root's for a moment. Of the signals that these processes may send
     us then, the kernel lets none through to init but those that we wait for.
@@ -182,8 +178,7 @@ def kill_processes_of(uid: int) -> None:
     os.setresuid(uid, uid, 0)
     try:
         with suppress(ProcessLookupError, PermissionError):
-            for _ in range(KILLS_AT_ONCE):
-                # Until there is nobody.
+            for _ in range(repeats):
                 os.kill(-1, signal.SIGKILL)
     finally:
         os.setresuid(0, 0, 0)

@@ -20,6 +20,10 @@ from .protocol import Control
 
 # How long a killed process may take to be gone. One that waits for a disk takes its time.
 END_SECONDS = 10.0
+# After so long it may be a storm of forks that outruns the signals, under gVisor; it grows again
+# between two looks at what is left, but not between two signals.
+STORM_SECONDS = 0.05
+STORM_REPEATS = 20
 # After so long it may be the zygote that does not see to its own.
 STUCK_SECONDS = 3.0
 # At most so many orphans are reaped before the clock and the output are looked at again.
@@ -203,7 +207,8 @@ class Pid1:
         ended = []
         while True:
             lasts = time.monotonic() - began
-            kill_processes_of(SANDBOX_UID)
+            repeats = STORM_REPEATS if lasts > STORM_SECONDS else 1
+            kill_processes_of(SANDBOX_UID, repeats=repeats)
             if self._zygote and (self._zygote.pid is None or lasts > STUCK_SECONDS):
                 # One that died may have left one of its children something to become.
                 kill_processes_of(ZYGOTE_UID)

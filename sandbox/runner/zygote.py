@@ -84,7 +84,7 @@ class Zygote:
         for name in (LITTLE, MUCH):
             self._launcher.pages[name] = self._pages_of(name)
         self._fork()
-        # In this order: PID 1 may stop who is not ready, and whoever connects would wait.
+        # Before anybody can connect: one that PID 1 has stopped, as not ready, goes on with this.
         self._tell(READY)
         self._listener.listen(BACKLOG)
         while True:
@@ -278,7 +278,7 @@ class Zygote:
         raise BecameProgram
 
     def _become_something(self, work: socket.socket) -> None:
-        self._holders.hold(lambda: self._launcher.hold(self._pid), work)
+        self._holders.have_one(lambda: self._launcher.hold(self._pid), work)
         self._launcher.prepare(work.fileno(), self._likely_work())
         kind, descriptors, _, _ = socket.recv_fds(work, MAX_MESSAGE, 8)
         work.close()

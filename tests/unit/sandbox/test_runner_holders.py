@@ -187,7 +187,9 @@ def spare(holders: Holders, holder: int) -> tuple[int, int]:
     with zygotes, spares:
         pid = os.fork()
         if pid == 0:
-            holders.hold(lambda: holder, spares)
-            os._exit(0)
+            try:
+                holders.have_one(lambda: holder, spares)
+            finally:
+                os._exit(0)
         (told,) = HOLDER.unpack(zygotes.recv(HOLDER.size))
     return told, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,23 +69,46 @@ def test_a_program_whose_end_it_took_along_was_killed(clock: Clock, tmp_path: Pa
     assert not zygote.busy
 
 
-def test_one_that_is_ready_is_not_kept_stopped_for_a_program(tmp_path: Path) -> None:
-    """Whoever connects to it would wait for as long as that program runs."""
+@pytest.fixture
+def loading(tmp_path: Path) -> Iterator[tuple[Zygote, socket.socket]]:
+    """One that has not said yet that it is ready, and its end of what it says that through."""
     zygote = Zygote(Layout(code=str(tmp_path)))
     zygote._control, its_own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     zygote._control.setblocking(False)
     with subprocess.Popen(["/bin/sleep", "60"]) as process, zygote._control, its_own:
         zygote.pid = process.pid
-        zygote.pause()
-        assert changes(process.pid, os.WSTOPPED)
-        zygote.news()
-        assert not changes(process.pid, os.WCONTINUED | os.WNOHANG)
-        its_own.send(NEWS.pack(bytes([READY]), 0, 0, 0.0, 0))
-        zygote.news()
-        assert changes(process.pid, os.WCONTINUED | os.WNOHANG)
-        zygote.pause()
-        assert not changes(process.pid, os.WSTOPPED | os.WNOHANG)
-        process.kill()
+        try:
+            yield zygote, its_own
+        finally:
+            process.kill()
+
+
+def test_one_that_is_ready_is_not_kept_stopped_for_a_program(
+    loading: tuple[Zygote, socket.socket],
+) -> None:
+    """Whoever connects to it would wait for as long as that program runs."""
+    zygote, its_own = loading
+    assert zygote.pid is not None
+    zygote.pause()
+    assert changes(zygote.pid, os.WSTOPPED)
+    zygote.news()
+    assert not changes(zygote.pid, os.WCONTINUED | os.WNOHANG)
+    its_own.send(NEWS.pack(bytes([READY]), 0, 0, 0.0, 0))
+    zygote.news()
+    assert changes(zygote.pid, os.WCONTINUED | os.WNOHANG)
+    zygote.pause()
+    assert zygote._paused_at is None
+
+
+def test_one_may_have_died_since_it_was_ready(loading: tuple[Zygote, socket.socket]) -> None:
+    zygote, its_own = loading
+    assert zygote.pid is not None
+    zygote.pause()
+    its_own.send(NEWS.pack(bytes([READY]), 0, 0, 0.0, 0))
+    os.kill(zygote.pid, signal.SIGKILL)
+    os.waitpid(zygote.pid, 0)
+    assert zygote.news() == []
+    assert zygote.has_died() == []
 
 
 def changes(pid: int, options: int) -> bool:

@@ -1,5 +1,6 @@
 """What many programs do, done once before the first of them: what is only loaded, compiled or
-looked up at a first use is then there, and the interpreter has adapted to it.
+looked up at a first use is then there, and the interpreter has adapted to it. Of libraries that are
+not loaded ahead, nothing is.
 
 Leaves no file, figure or thread behind.
 """
@@ -7,6 +8,7 @@ Leaves no file, figure or thread behind.
 import ctypes
 import gc
 import io
+import sys
 
 
 def rehearse_tables() -> None:
@@ -51,8 +53,10 @@ def rehearse_figures() -> None:
 
 
 def rehearse() -> None:
-    rehearse_tables()
-    rehearse_figures()
+    if "pandas" in sys.modules:
+        rehearse_tables()
+    if "matplotlib.pyplot" in sys.modules:
+        rehearse_figures()
     gc.collect()
     # Back to the system, what they needed for some moments.
     ctypes.CDLL(None).malloc_trim(0)

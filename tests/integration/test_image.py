@@ -208,6 +208,24 @@ for top in (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), "/opt/s
     assert python(run, source) == ""
 
 
+@pytest.mark.parametrize(
+    ("loaded", "used"),
+    [("numpy", set()), ("pandas", {"pandas"}), ("matplotlib.pyplot", {"matplotlib"})],
+)
+def test_what_is_not_loaded_ahead_is_not_rehearsed_either(
+    run: Run, loaded: str, used: set[str]
+) -> None:
+    code = f"""
+import sys
+import {loaded}
+sys.path.insert(0, "/opt/sandbox/python")
+import rehearsal
+rehearsal.rehearse()
+print(*{{"pandas", "matplotlib"}} & sys.modules.keys())
+"""
+    assert set(run("python3", "-c", code).stdout.split()) == used
+
+
 def test_the_list_of_fonts_was_made_with_the_image(run: Run) -> None:
     """matplotlib would otherwise look at every font at its first import in each container."""
     source = """

@@ -11,6 +11,11 @@ from functools import cache
 # Each in version 2 of cgroups, then in version 1.
 MEMORY = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 PROCESS_LIMIT = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
+MEMORY_USED = (
+    "/sys/fs/cgroup/memory.current",
+    "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+)
+MEMORY_LIMIT = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 PIDS = ("/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events")
 
 
@@ -26,7 +31,21 @@ def refused_forks() -> int:
 
 def process_limit() -> float:
     """How many processes and threads there can be at once."""
-    for path in PROCESS_LIMIT:
+    return _number(PROCESS_LIMIT)
+
+
+def memory_limit_bytes() -> float:
+    return _number(MEMORY_LIMIT)
+
+
+def memory_used_bytes() -> float:
+    """Files in memory, and copies of other files that could go, are a part of it."""
+    return _number(MEMORY_USED)
+
+
+def _number(paths: tuple[str, ...]) -> float:
+    """Infinity where the kernel has none, or does not tell."""
+    for path in paths:
         with suppress(OSError, ValueError), open(path, "rb") as file:
             return int(file.read())
     return math.inf

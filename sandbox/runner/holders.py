@@ -8,10 +8,12 @@ import resource
 import signal
 import socket
 import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
-from .counters import process_limit
+from .counters import memory_limit_bytes, memory_used_bytes, process_limit
 from .leftovers import has_executed
 
 # What a spare says: its holder's number, 0 for none, -1 for one that has failed.
@@ -23,14 +25,27 @@ LEAST_PROCESSES = 64
 # Of a program that took so much more than it shared, or shared some with others, the memory is
 # taken down at once: somebody may need it, or look at what is left of it.
 LARGE_BYTES = 64 * 1024 * 1024
+# A program that runs out of memory must take all of it along when it dies, or whoever asks next is
+# killed as well. So one that goes on for longer has no holder any more, as its end is a small part
+# of the run then; and with less room than can be used up in that time, none has one.
+HELD_SECONDS = 0.05
+ROOM_BYTES = 256 * 1024 * 1024
+
+
+class Held(NamedTuple):
+    """A program's memory."""
+
+    holder: int
+    until: float
 
 
 class Holders:
     def __init__(self) -> None:
         # Whether spares are to have one.
         self._wanted = process_limit() >= LEAST_PROCESSES
+        self._memory_bytes = memory_limit_bytes()
         self._shared_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        self._by_program: dict[int, int] = {}
+        self._by_program: dict[int, Held] = {}
         # Of programs that have ended.
         self._due: set[int] = set()
         # And those that are not reaped yet.
@@ -41,9 +56,10 @@ class Holders:
         """Whether some could go."""
         return bool(self._due)
 
-    def __len__(self) -> int:
-        """How many programs have one."""
-        return len(self._by_program)
+    @property
+    def held_until(self) -> float | None:
+        """When the next program goes on without; none where no program has one."""
+        return min((held.until for held in self._by_program.values()), default=None)
 
     def have_one(self, begin: Callable[[], int], work: socket.socket) -> None:
         """In a spare, before it reads anything: have a holder, and tell the zygote which."""
@@ -58,10 +74,13 @@ class Holders:
     def spare_became(self, program: int, spare: socket.socket) -> None:
         """Wait for what it says, which is the first thing that it does."""
         holder = self._told(spare)
-        if holder and len(self._by_program) < MOST:
-            self._by_program[program] = holder
+        if holder and len(self._by_program) < MOST and not self._is_memory_short():
+            self._by_program[program] = Held(holder, time.monotonic() + HELD_SECONDS)
         elif holder:
             self._kill(holder)
+
+    def _is_memory_short(self) -> bool:
+        return self._memory_bytes - memory_used_bytes() < ROOM_BYTES
 
     def spare_died(self, spare: socket.socket) -> None:
         if holder := self._told(spare, socket.MSG_DONTWAIT):
@@ -85,20 +104,24 @@ class Holders:
     def program_ended(self, program: int, peak_memory_bytes: int) -> None:
         """Before anybody is told: what must not be kept is gone by then, as after any other
         process."""
-        holder = self._by_program.pop(program, None)
-        if holder is None:
+        held = self._by_program.pop(program, None)
+        if held is None:
             return
+        holder = held.holder
         if peak_memory_bytes < self._shared_bytes + LARGE_BYTES and not _shares_with_others(holder):
             self._due.add(holder)
         else:
             self._kill(holder)
             self._await(holder)
 
+    def let_go(self) -> None:
+        """Of programs that go on."""
+        now = time.monotonic()
+        for program in [each for each, held in self._by_program.items() if held.until <= now]:
+            self._kill(self._by_program.pop(program).holder)
+
     def end_due(self) -> None:
-        """Those whose programs have ended, or have become something else, with a memory of its
-        own."""
-        for program in [program for program in self._by_program if has_executed(program)]:
-            self._due.add(self._by_program.pop(program))
+        """Those whose programs have ended."""
         while self._due:
             self._kill(self._due.pop())
 
@@ -112,7 +135,7 @@ class Holders:
         memory."""
         self._killed.discard(pid)
         self._due.discard(pid)
-        for program in [each for each, holder in self._by_program.items() if holder == pid]:
+        for program in [each for each, held in self._by_program.items() if held.holder == pid]:
             del self._by_program[program]
 
     def _kill(self, holder: int) -> None:

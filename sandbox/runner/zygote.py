@@ -41,8 +41,6 @@ LITTLE_SECONDS = 0.01
 REPORT_SECONDS = 0.015
 # How often to look whether a client was stopped, of which nobody tells.
 LOOK_SECONDS = 0.05
-# How often to look whether a program has executed another, and the memory of the first is free.
-EXECUTED_SECONDS = 0.25
 MAX_MESSAGE = 64
 
 
@@ -98,6 +96,7 @@ class Zygote:
                 elif events & (select.POLLHUP | select.POLLERR):
                     self._clients.left(descriptor)
             self._clients.follow_stops()
+            self._holders.let_go()
             if time.monotonic() >= self._rest_at:
                 if self._spare:
                     self._holders.end_due()
@@ -135,8 +134,9 @@ class Zygote:
             seconds.append(max(0.0, self._rest_at - time.monotonic()))
         if self._clients:
             seconds.append(LOOK_SECONDS)
-        if self._holders:
-            seconds.append(EXECUTED_SECONDS)
+        held_until = self._holders.held_until
+        if held_until is not None:
+            seconds.append(max(0.0, held_until - time.monotonic()))
         return poll.poll(math.ceil(min(seconds) * 1000) if seconds else None)
 
     def _answer(self, descriptor: int) -> None:
@@ -280,7 +280,11 @@ class Zygote:
     def _become_something(self, work: socket.socket) -> None:
         self._holders.have_one(lambda: self._launcher.hold(self._pid), work)
         self._launcher.prepare(work.fileno(), self._likely_work())
-        kind, descriptors, _, _ = socket.recv_fds(work, MAX_MESSAGE, 8)
+        try:
+            kind, descriptors, _, _ = socket.recv_fds(work, MAX_MESSAGE, 8)
+        except ConnectionResetError:
+            # The zygote has died, and has not read what it was told.
+            os._exit(0)
         work.close()
         if kind == CLIENT:
             serve_client(socket.socket(fileno=descriptors[0]), self._launcher)

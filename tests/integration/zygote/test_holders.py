@@ -4,7 +4,6 @@ has no hold of, though it can write to all of its memory."""
 from __future__ import annotations
 
 import json
-import platform
 from dataclasses import replace
 
 import pytest
@@ -50,15 +49,18 @@ def test_it_waits_without_rights(sandbox: Sandbox) -> None:
     assert (holder.cmdline, holder.name) == ("", "holder")
 
 
+SEEN = """
+import os
+for pid in filter(str.isdecimal, os.listdir("/proc")):
+    with open(f"/proc/{pid}/stat") as file:
+        if "(holder) Z" in file.read(): print(pid)
+"""
+
+
 def test_each_program_has_one_that_goes_when_it_has_ended(sandbox: Sandbox) -> None:
     inside = Inside(sandbox)
     before = of_spare(inside).pid
-    during: set[int] = set()
-    with meanwhile(sandbox, lambda inside: during.update(holders(inside))):
-        assert sandbox.output(WAIT) == ""
-    # And the next spare's.
-    assert before in during
-    assert len(during) == 2
+    assert str(before) in sandbox.output(SEEN).split()
     after = of_spare(inside).pid
     assert after != before
     wait_until(lambda: holders(inside) == {after})
@@ -67,30 +69,16 @@ def test_each_program_has_one_that_goes_when_it_has_ended(sandbox: Sandbox) -> N
     wait_until(lambda: holders(inside) == {last})
 
 
-def test_a_program_that_becomes_a_plain_interpreter_has_none_of_its_memory(
-    sandbox: Sandbox,
-) -> None:
-    # With such a file beside it, the preloaded modules are not the program's.
-    sandbox.put({"numpy.py": b""})
-    # That of the next spare is left.
-    with meanwhile(sandbox, lambda inside: wait_until(lambda: len(holders(inside)) == 1)):
-        assert sandbox.output("import numpy; print(numpy.__file__)\n" + WAIT).endswith("numpy.py\n")
-    sandbox.remove(["numpy.py"])
+def test_one_that_goes_on_has_none(sandbox: Sandbox) -> None:
+    before = of_spare(Inside(sandbox)).pid
 
+    def look(inside: Inside) -> None:
+        # That of the next spare is left.
+        wait_until(lambda: len(holders(inside)) == 1)
+        assert before not in holders(inside)
 
-LATER = """
-import mmap, os, time
-memory = mmap.mmap(-1, 100 * 2**20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-memory.write(b"x" * len(memory))
-time.sleep(0.3)
-open("/tmp/ready", "w").close()
-os.execvp("bash", ["bash", "-c", "until [ -e /tmp/go ]; do sleep 0.01; done"])
-"""
-
-
-def test_nor_one_that_becomes_something_else_later(sandbox: Sandbox) -> None:
-    with meanwhile(sandbox, lambda inside: wait_until(lambda: len(holders(inside)) == 1)):
-        assert sandbox.output(LATER) == ""
+    with meanwhile(sandbox, look):
+        assert sandbox.output(WAIT) == ""
 
 
 def test_where_few_processes_are_allowed_no_program_has_one() -> None:
@@ -133,8 +121,9 @@ while not os.path.exists("/tmp/go"): time.sleep(0.01)' & done
     """
     with meanwhile(sandbox, lambda inside: seen.append(len(holders(inside)))):
         assert sandbox.bash(bash) == "done\n"
-    # Those of four programs, and the spare's.
-    assert seen == [5]
+    # At most those of four programs, and the spare's.
+    assert len(seen) == 1
+    assert seen[0] <= 5
     last = of_spare(inside).pid
     wait_until(lambda: holders(inside) == {last})
 
@@ -151,44 +140,14 @@ def test_the_next_program_has_the_memory_that_one_had(sandbox: Sandbox, mb: int)
         assert (result.peak_memory_bytes or 0) > mb * MB
 
 
-# The holder's next instruction is the system call in libc's function of that name. There, in memory
-# that it shares with the program, the program puts a jump to code that says that it was here, and
-# then makes a file.
-TAKE_OVER = r"""
-import ctypes, mmap, os, struct, time
-libc = ctypes.CDLL(None)
-function = ctypes.cast(libc.syscall, ctypes.c_void_p).value
-instruction = function + ctypes.string_at(function, 64).index(b"\x0f\x05")
-memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-was_here, name = start + 2048, start + 3072
-memory[3072:3087] = b"/tmp/taken-over"
-code = b"\x48\xb8" + struct.pack("<Q", was_here) + b"\xc6\x00\x01"
-code += b"\xb8\x02\x00\x00\x00\x48\xbf" + struct.pack("<Q", name)
-code += b"\xbe\x41\x00\x00\x00\xba\xb6\x01\x00\x00\x0f\x05\xeb\xfe"
-memory[:len(code)] = code
-jump = b"\xff\x25\x00\x00\x00\x00" + struct.pack("<Q", start)
-page = instruction & ~4095
-assert libc.mprotect(ctypes.c_void_p(page), 8192, 7) == 0
-ctypes.memmove(instruction, jump, len(jump))
-open("/tmp/ready", "w").close()
-while not os.path.exists("/tmp/go"): time.sleep(0.01)
-print(memory[2048], os.path.exists("/tmp/taken-over"))
-"""
-
-
-@pytest.mark.skipif(
-    platform.machine() != "x86_64", reason="NOT tested, it is written in this processor's code"
-)
-def test_a_program_that_takes_it_over_has_gained_nothing(sandbox: Sandbox) -> None:
-    holder = of_spare(Inside(sandbox)).pid
-
-    def wake(inside: Inside) -> None:
-        # No program can do that to it; a host can, when it stops a container for a moment.
-        inside.kill(holder, "STOP")
-        inside.kill(holder, "CONT")
-        wait_until(lambda: holder not in holders(inside))
-
-    with meanwhile(sandbox, wake):
-        # Its first call to the kernel was its end.
-        assert sandbox.output(TAKE_OVER) == "1 False\n"
+@pytest.mark.parametrize("files_mb", [0, 250])
+def test_a_program_that_takes_all_memory_takes_nobody_along(files_mb: int) -> None:
+    """Whoever asks for memory before all of that program's is free would be killed as well."""
+    hog = "kept = bytearray(2**30)"
+    with hot_sandbox() as sandbox:
+        sandbox.put({"file": b"x" * files_mb * MB})
+        for _ in range(20):
+            result = sandbox.run(f"python3 -c '{hog}'; echo $?", language="bash")
+            assert (result.stdout, result.oom_kills) == (b"137\n", 1)
+            result = sandbox.run(hog)
+            assert (result.signal, result.oom_kills) == ("SIGKILL", 1)

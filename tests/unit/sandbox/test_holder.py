@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
+import platform
 import resource
 import signal
 import struct
@@ -116,6 +118,62 @@ def lives(holder: int) -> bool:
         return fields(str(holder))["Threads"] != "1"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def take_over(path: Path) -> Callable[[], bytes]:
+    """The holder's next instruction is the system call in libc's function of that name. There, in
+    memory that it shares with this process, put a jump to code that says that it was here, which is
+    returned, and then makes a file."""
+    libc = ctypes.CDLL(None)
+    function = ctypes.cast(libc.syscall, ctypes.c_void_p).value
+    assert function
+    instruction = function + ctypes.string_at(function, 64).index(b"\x0f\x05")
+    memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    was_here, name = start + 2048, start + 3072
+    encoded = os.fsencode(path) + b"\0"
+    memory[3072 : 3072 + len(encoded)] = encoded
+    code = b"\x48\xb8" + struct.pack("<Q", was_here) + b"\xc6\x00\x01"
+    code += b"\xb8\x02\x00\x00\x00\x48\xbf" + struct.pack("<Q", name)
+    code += b"\xbe\x41\x00\x00\x00\xba\xb6\x01\x00\x00\x0f\x05\xeb\xfe"
+    memory[: len(code)] = code
+    jump = b"\xff\x25\x00\x00\x00\x00" + struct.pack("<Q", start)
+    page = instruction & ~4095
+    assert libc.mprotect(ctypes.c_void_p(page), 8192, 7) == 0
+    ctypes.memmove(instruction, jump, len(jump))
+    return lambda: memory[2048:2049]
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="NOT tested, it is written in this processor's code"
+)
+def test_a_process_that_takes_it_over_has_gained_nothing(
+    library: ctypes.CDLL, tmp_path: Path
+) -> None:
+    (told, tell), (gone, let_go) = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            refuse_new_rights()
+            number = library.hold_memory(os.getppid())
+            was_here = take_over(tmp_path / "taken-over")
+            os.write(tell, ANSWER.pack(number, 0))
+            os.read(gone, 1)
+            os.write(tell, was_here())
+        finally:
+            os._exit(0)
+    number, _ = ANSWER.unpack(os.read(told, ANSWER.size))
+    # No program can do that to it; a host can, when it stops a container for a moment.
+    os.kill(number, signal.SIGSTOP)
+    os.kill(number, signal.SIGCONT)
+    # Its first call to the kernel was its end.
+    assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == -signal.SIGSYS
+    os.write(let_go, b"x")
+    assert os.read(told, 1) == b"\1"
+    assert not (tmp_path / "taken-over").exists()
+    os.waitpid(pid, 0)
+    for end in (told, tell, gone, let_go):
+        os.close(end)
 
 
 def test_it_goes_with_its_parent(library: ctypes.CDLL) -> None:

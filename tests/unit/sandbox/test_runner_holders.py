@@ -5,20 +5,22 @@ from __future__ import annotations
 import mmap
 import os
 import resource
-import shutil
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
 
-from sandbox.runner.holders import HOLDER, LARGE_BYTES, MOST, Holders
+from sandbox.runner import holders as holding
+from sandbox.runner.holders import HOLDER, LARGE_BYTES, MOST, ROOM_BYTES, Holders
 
 OWN_BYTES = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 SMALL_BYTES = OWN_BYTES
 # What else is tested in this process may have made it larger.
 HUGE_BYTES = OWN_BYTES + LARGE_BYTES + 2**40
+LIMIT_BYTES = 2 * ROOM_BYTES
 
 
 @pytest.fixture
@@ -111,22 +113,37 @@ def test_a_run_begins_when_those_that_were_killed_are_gone(process: Callable[[],
     holders.await_killed()
 
 
-def test_a_program_that_has_executed_another_has_none_of_the_memory(
-    process: Callable[[], int],
+def test_a_program_that_goes_on_has_none(
+    process: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    holders, holder = Holders(), process()
-    sleep = shutil.which("sleep")
-    assert sleep
-    program = os.posix_spawn(sleep, [sleep, "infinity"], os.environ)
+    monkeypatch.setattr(holding, "HELD_SECONDS", 0.2)
+    holders, program, holder = Holders(), process(), process()
+    assert holders.held_until is None
+    began = time.monotonic()
     became(holders, program, holder)
-    assert len(holders) == 1
-    holders.end_due()
+    assert holders.held_until == pytest.approx(began + 0.2, abs=0.1)
+    holders.let_go()
+    assert lives(holder)
+    time.sleep(0.2)
+    holders.let_go()
     assert is_killed(holder)
-    assert len(holders) == 0
-    os.kill(program, signal.SIGKILL)
-    os.waitpid(program, 0)
+    assert holders.held_until is None
     holders.program_ended(program, SMALL_BYTES)
-    holders.end_due()
+    assert not holders.due
+
+
+@pytest.mark.parametrize("used", [LIMIT_BYTES - ROOM_BYTES, LIMIT_BYTES - ROOM_BYTES + 1])
+def test_where_memory_is_short_no_program_has_one(
+    process: Callable[[], int], monkeypatch: pytest.MonkeyPatch, used: int
+) -> None:
+    monkeypatch.setattr(holding, "memory_limit_bytes", lambda: LIMIT_BYTES)
+    monkeypatch.setattr(holding, "memory_used_bytes", lambda: used)
+    holders, program, holder = Holders(), process(), process()
+    became(holders, program, holder)
+    if used + ROOM_BYTES > LIMIT_BYTES:
+        assert is_killed(holder)
+    else:
+        assert lives(holder)
 
 
 def test_only_some_programs_have_one_as_it_is_a_process_too(process: Callable[[], int]) -> None:

@@ -28,12 +28,12 @@ LARGE_BYTES = 64 * 1024 * 1024
 # A program that runs out of memory must take all of it along when it dies, or whoever asks next is
 # killed as well. So one that goes on for longer has no holder any more, as its end is a small part
 # of the run then; and with less room than can be used up in that time, none has one.
-HELD_SECONDS = 0.05
+HELD_SECONDS = 0.03
 ROOM_BYTES = 256 * 1024 * 1024
 
 
 class Held(NamedTuple):
-    """A program's memory."""
+    """What holds a program's memory, and until when."""
 
     holder: int
     until: float
@@ -41,11 +41,13 @@ class Held(NamedTuple):
 
 class Holders:
     def __init__(self) -> None:
-        # Whether spares are to have one.
-        self._wanted = process_limit() >= LEAST_PROCESSES
         self._memory_bytes = memory_limit_bytes()
+        # Whether spares are to have one.
+        self._wanted = process_limit() >= LEAST_PROCESSES and not self._is_memory_short()
         self._shared_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self._by_program: dict[int, Held] = {}
+        # Killed before their programs have ended.
+        self._let_go: dict[int, int] = {}
         # Of programs that have ended.
         self._due: set[int] = set()
         # And those that are not reaped yet.
@@ -66,7 +68,9 @@ class Holders:
         # gVisor's kernel does not say that we were forked only: it has no use for a holder, and
         # that of 2022 does not survive one.
         holder = begin() if self._wanted and not has_executed(os.getpid()) else 0
-        work.send(HOLDER.pack(holder))
+        with suppress(BrokenPipeError):
+            # Otherwise the zygote has died, which is found out as soon as there is nothing to read.
+            work.send(HOLDER.pack(holder))
         if holder < 0:
             # It may be anything, and shares this memory.
             os._exit(126)
@@ -77,7 +81,7 @@ class Holders:
         if holder and len(self._by_program) < MOST and not self._is_memory_short():
             self._by_program[program] = Held(holder, time.monotonic() + HELD_SECONDS)
         elif holder:
-            self._kill(holder)
+            self._let_go_of(program, holder)
 
     def _is_memory_short(self) -> bool:
         return self._memory_bytes - memory_used_bytes() < ROOM_BYTES
@@ -104,6 +108,8 @@ class Holders:
     def program_ended(self, program: int, peak_memory_bytes: int) -> None:
         """Before anybody is told: what must not be kept is gone by then, as after any other
         process."""
+        if killed := self._let_go.pop(program, None):
+            self._await(killed)
         held = self._by_program.pop(program, None)
         if held is None:
             return
@@ -118,7 +124,11 @@ class Holders:
         """Of programs that go on."""
         now = time.monotonic()
         for program in [each for each, held in self._by_program.items() if held.until <= now]:
-            self._kill(self._by_program.pop(program).holder)
+            self._let_go_of(program, self._by_program.pop(program).holder)
+
+    def _let_go_of(self, program: int, holder: int) -> None:
+        self._kill(holder)
+        self._let_go[program] = holder
 
     def end_due(self) -> None:
         """Those whose programs have ended."""
@@ -137,6 +147,8 @@ class Holders:
         self._due.discard(pid)
         for program in [each for each, held in self._by_program.items() if held.holder == pid]:
             del self._by_program[program]
+        for program in [each for each, holder in self._let_go.items() if holder == pid]:
+            del self._let_go[program]
 
     def _kill(self, holder: int) -> None:
         with suppress(ProcessLookupError):

@@ -50,19 +50,18 @@ def test_it_waits_without_rights(sandbox: Sandbox) -> None:
 
 
 SEEN = """
-import os
+import contextlib, os
 for pid in filter(str.isdecimal, os.listdir("/proc")):
-    with open(f"/proc/{pid}/stat") as file:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
         if "(holder) Z" in file.read(): print(pid)
 """
 
 
 def test_each_program_has_one_that_goes_when_it_has_ended(sandbox: Sandbox) -> None:
     inside = Inside(sandbox)
-    before = of_spare(inside).pid
-    assert str(before) in sandbox.output(SEEN).split()
+    # It can be gone before a slow program has looked for it.
+    wait_until(lambda: str(of_spare(inside).pid) in sandbox.output(SEEN).split())
     after = of_spare(inside).pid
-    assert after != before
     wait_until(lambda: holders(inside) == {after})
     assert sandbox.bash("for i in 1 2 3; do python3 -c 'print(1)'; done | wc -l") == "3\n"
     last = of_spare(inside).pid
@@ -74,8 +73,7 @@ def test_one_that_goes_on_has_none(sandbox: Sandbox) -> None:
 
     def look(inside: Inside) -> None:
         # That of the next spare is left.
-        wait_until(lambda: len(holders(inside)) == 1)
-        assert before not in holders(inside)
+        wait_until(lambda: len(holders(inside) - {before}) == len(holders(inside)) == 1)
 
     with meanwhile(sandbox, look):
         assert sandbox.output(WAIT) == ""
@@ -109,25 +107,6 @@ def test_what_was_in_files_that_are_gone_is_free_at_once(sandbox: Sandbox) -> No
         assert sandbox.bash(both) == "0\n"
 
 
-def test_many_at_once_do_not_take_many_processes(sandbox: Sandbox) -> None:
-    inside = Inside(sandbox)
-    seen: list[int] = []
-    wait = 'open(f"/tmp/n{os.getpid()}", "w"); '
-    bash = f"""
-    for i in $(seq 12); do python3 -c 'import os, time; {wait}
-while not os.path.exists("/tmp/go"): time.sleep(0.01)' & done
-    until [ $(ls /tmp/n* 2>/dev/null | wc -l) = 12 ]; do sleep 0.05; done
-    touch /tmp/ready; wait; rm /tmp/n*; echo done
-    """
-    with meanwhile(sandbox, lambda inside: seen.append(len(holders(inside)))):
-        assert sandbox.bash(bash) == "done\n"
-    # At most those of four programs, and the spare's.
-    assert len(seen) == 1
-    assert seen[0] <= 5
-    last = of_spare(inside).pid
-    wait_until(lambda: holders(inside) == {last})
-
-
 @pytest.mark.parametrize("mb", [60, 200, 320])
 def test_the_next_program_has_the_memory_that_one_had(sandbox: Sandbox, mb: int) -> None:
     large = f"kept = bytearray({mb} * 2**20); kept[::4096] = b'x' * len(kept[::4096])"
@@ -141,9 +120,12 @@ def test_the_next_program_has_the_memory_that_one_had(sandbox: Sandbox, mb: int)
 
 
 @pytest.mark.parametrize("files_mb", [0, 250])
-def test_a_program_that_takes_all_memory_takes_nobody_along(files_mb: int) -> None:
+@pytest.mark.parametrize(
+    "hog",
+    ["kept = bytearray(2**30)", "import numpy; numpy.zeros(2**30, dtype=numpy.uint8)[::4096] = 1"],
+)
+def test_a_program_that_takes_all_memory_takes_nobody_along(hog: str, files_mb: int) -> None:
     """Whoever asks for memory before all of that program's is free would be killed as well."""
-    hog = "kept = bytearray(2**30)"
     with hot_sandbox() as sandbox:
         sandbox.put({"file": b"x" * files_mb * MB})
         for _ in range(20):

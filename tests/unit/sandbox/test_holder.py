@@ -150,7 +150,7 @@ def take_over(path: Path) -> Callable[[], bytes]:
 def test_a_process_that_takes_it_over_has_gained_nothing(
     library: ctypes.CDLL, tmp_path: Path
 ) -> None:
-    (told, tell), (gone, let_go) = os.pipe(), os.pipe()
+    (told, tell), (is_gone, say_gone) = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
@@ -158,21 +158,23 @@ def test_a_process_that_takes_it_over_has_gained_nothing(
             number = library.hold_memory(os.getppid())
             was_here = take_over(tmp_path / "taken-over")
             os.write(tell, ANSWER.pack(number, 0))
-            os.read(gone, 1)
+            os.read(is_gone, 1)
             os.write(tell, was_here())
         finally:
             os._exit(0)
+    os.close(tell)
     number, _ = ANSWER.unpack(os.read(told, ANSWER.size))
+    assert number > 0
     # No program can do that to it; a host can, when it stops a container for a moment.
     os.kill(number, signal.SIGSTOP)
     os.kill(number, signal.SIGCONT)
     # Its first call to the kernel was its end.
     assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == -signal.SIGSYS
-    os.write(let_go, b"x")
+    os.write(say_gone, b"x")
     assert os.read(told, 1) == b"\1"
     assert not (tmp_path / "taken-over").exists()
     os.waitpid(pid, 0)
-    for end in (told, tell, gone, let_go):
+    for end in (told, is_gone, say_gone):
         os.close(end)
 
 

@@ -158,7 +158,7 @@ class Holders:
     def _await(self, holder: int) -> None:
         with suppress(ChildProcessError):
             os.waitpid(holder, 0)
-        self._killed.discard(holder)
+        self.has_ended(holder)
 
 
 def _shares_with_others(holder: int) -> bool:

@@ -33,6 +33,7 @@ class Stop(BaseException):
 
 class Command(BaseCommand):
     help = "Keep the pool warm, evict, expire and clean up, until stopped."
+    _is_stopping = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -65,11 +66,18 @@ class Command(BaseCommand):
         # A second signal must not interrupt the draining.
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)
+        self._is_stopping = True
         raise Stop
+
+    def _stop_at_last(self) -> None:
+        """What a signal's handler raises in a finalizer, Python drops."""
+        if self._is_stopping:
+            raise Stop
 
     def _loop(self, canary: CanaryThread, of_store: PassThread) -> None:
         rounds, pulse, troubles = Rounds(), Pulse(), Troubles("keeper")
         while True:
+            self._stop_at_last()
             pulse.begin()
             failures = failures_of(rounds.pass_once)
             failures += failures_of(partial(pulse.end, [*failures, *of_store.failures]))
@@ -87,6 +95,7 @@ class Command(BaseCommand):
             cursor.execute(f"LISTEN {pool.CHANNEL}")
             # Whoever claimed between the refill and this line was not heard: look once more.
             if not keeper.can_refill():
+                self._stop_at_last()
                 with connection.wrap_database_errors:
                     heard = cursor.connection.notifies(timeout=seconds, stop_after=1)
                     is_claimed = bool(list(heard))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -144,6 +146,32 @@ def test_the_loop_tells_what_fails_beside_it(fake: FakeEngine, settings: Setting
     said = Report.objects.get(name=Report.Name.KEEPER).content
     assert (said["part"], said["word"]) == ("store", "failing")
     assert SandboxContainer.objects.warm().count() == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_in_a_finalizer_stops_it_as_well(fake: FakeEngine, settings: Settings) -> None:
+    settings.SANDBOX_POOL_SIZE = 0
+    command = Command()
+
+    class Finalized:
+        def __del__(self) -> None:
+            command._stop(signal.SIGTERM, None)
+
+    class Last(CanaryThread):
+        def start_if_due(self) -> None:
+            assert not command._is_stopping
+            Finalized()
+
+    beside = PassThread("file store", lambda: None, every_seconds=3600)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    began = time.monotonic()
+    try:
+        with pytest.raises(Stop):
+            command._loop(Last(), beside)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert time.monotonic() - began < 5
 
 
 def test_many_files_are_deleted_in_as_many_passes_as_it_takes(alice: Caller) -> None:
